@@ -1,0 +1,410 @@
+//! One account's client: sends each request once, signed just before it leaves.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use jiff::fmt::rfc2822;
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::encode::{Operation, Parameters, Wire, wire};
+use super::read::{Said, Success, read};
+use super::sign::signature;
+use crate::domain::name::{Action, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::retry::{Answer, Layer, Refusal};
+use crate::ports::clock::Clock;
+use crate::ports::cloud::{ClockVerdict, Cloud, Exchange, Pace, ReadError, ReadTrouble, ServerView};
+
+pub use crate::domain::target::ATTEMPT_LIMIT;
+
+/// The longest that a connection may take to be made, TLS included.
+pub const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+/// The largest answer that is read.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// A difference between the clocks that is worth a line in the log.
+const CLOCK_DIFFERENCE_LARGE: SignedDuration = SignedDuration::from_secs(30);
+/// The `Date` header counts whole seconds: smaller differences say nothing.
+const CLOCK_DIFFERENCE_NOISE: SignedDuration = SignedDuration::from_secs(2);
+/// How many servers one page of a list holds.
+const PAGE_SIZE: u32 = 100;
+/// The most pages that one list may have.
+const PAGES_MAX: u32 = 200;
+
+/// The keys of an account, or why there are none.
+pub struct KeyPair {
+    /// The access key id.
+    pub access: SecretString,
+    /// The secret key.
+    pub secret: SecretString,
+}
+
+/// The NCP API of one account.
+pub struct NcpCloud {
+    account: String,
+    base: String,
+    region: String,
+    keys: Result<KeyPair, String>,
+    http: Result<reqwest::Client, String>,
+    clock: Arc<dyn Clock>,
+    pace: Arc<dyn Pace>,
+    /// The cloud's clock minus ours, in milliseconds: corrects the time of signing and nothing else.
+    correction_ms: AtomicI64,
+}
+
+impl NcpCloud {
+    /// A client for an account. Keys that cannot be had, and trust roots that cannot be read, do not fail here: every
+    /// call then says so, and other accounts go on.
+    pub fn new(
+        account: &str,
+        base: &str,
+        region: &str,
+        keys: Result<KeyPair, String>,
+        extra_roots: Result<Vec<reqwest::Certificate>, String>,
+        clock: Arc<dyn Clock>,
+        pace: Arc<dyn Pace>,
+    ) -> Self {
+        let http = extra_roots.and_then(http_client);
+        Self {
+            account: account.to_owned(),
+            base: base.to_owned(),
+            region: region.to_owned(),
+            keys,
+            http,
+            clock,
+            pace,
+            correction_ms: AtomicI64::new(0),
+        }
+    }
+
+    /// Sends one request once.
+    async fn send(&self, operation: Operation, parameters: &Parameters, limit: Duration) -> Exchange<Sent> {
+        let wire = wire(&self.base, operation, parameters);
+        let not_sent = |kind, text: String| Exchange {
+            result: Sent::Unsent(Reason::new(kind, text)),
+            clock: ClockVerdict::Unheard,
+        };
+        let keys = match &self.keys {
+            Ok(keys) => keys,
+            Err(problem) => return not_sent(ReasonKind::Credentials, problem.clone()),
+        };
+        let http = match &self.http {
+            Ok(http) => http,
+            Err(problem) => return not_sent(ReasonKind::Unreachable, problem.clone()),
+        };
+        let request = match self.signed(http, &wire, keys, limit) {
+            Ok(request) => request,
+            Err(error) => return not_sent(ReasonKind::Unreachable, chain(&error)),
+        };
+        match http.execute(request).await {
+            Err(error) if error.is_connect() || error.is_builder() => not_sent(
+                ReasonKind::Unreachable,
+                format!("no connection to {}: {}", self.base, chain(&error)),
+            ),
+            Err(error) => {
+                let result = Sent::Lost(self.loss(&error, limit));
+                Exchange { result, clock: ClockVerdict::Unheard }
+            }
+            Ok(response) => self.receive(operation, response, limit).await,
+        }
+    }
+
+    fn signed(
+        &self,
+        http: &reqwest::Client,
+        wire: &Wire,
+        keys: &KeyPair,
+        limit: Duration,
+    ) -> reqwest::Result<reqwest::Request> {
+        let url = format!("{}{}", self.base, wire.target);
+        let mut request = match &wire.form {
+            None => http.get(url),
+            Some(form) => http
+                .post(url)
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
+                .body(form.clone()),
+        }
+        .timeout(limit)
+        .build()?;
+        // What is signed is what the request line will hold, not what it was made from.
+        let path = request.url().path();
+        let target = request.url().query().map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"));
+        let timestamp =
+            (self.clock.now().as_millisecond() + self.correction_ms.load(Ordering::Relaxed)).to_string();
+        let (access, secret) = (keys.access.expose_secret(), keys.secret.expose_secret());
+        let signature = signature(wire.method, &target, &timestamp, access, secret);
+        let headers = [
+            ("x-ncp-apigw-timestamp", timestamp.as_str()),
+            ("x-ncp-iam-access-key", access),
+            ("x-ncp-apigw-signature-v2", signature.as_str()),
+        ];
+        for (name, value) in headers {
+            if let Ok(mut value) = HeaderValue::from_str(value) {
+                value.set_sensitive(true);
+                request.headers_mut().insert(name, value);
+            }
+        }
+        Ok(request)
+    }
+
+    async fn receive(
+        &self,
+        operation: Operation,
+        mut response: reqwest::Response,
+        limit: Duration,
+    ) -> Exchange<Sent> {
+        let clock = self.compare_clocks(response.headers());
+        let status = response.status().as_u16();
+        let retry_after = retry_after(response.headers());
+        let mut body = Vec::new();
+        let broken = loop {
+            match response.chunk().await {
+                Ok(Some(chunk)) if body.len() + chunk.len() <= BODY_BYTES_MAX => {
+                    body.extend_from_slice(&chunk);
+                }
+                Ok(Some(_)) => break Some(format!("the answer is larger than {BODY_BYTES_MAX} bytes")),
+                Ok(None) => break None,
+                Err(error) => break Some(self.loss(&error, limit).text),
+            }
+        };
+        let refusal = |layer, code, text, request_id| {
+            Sent::Refused(Refusal { status, layer, code, text, request_id, retry_after })
+        };
+        let result = match (broken, read(operation, &body)) {
+            // Without a whole answer a success is none; a refusal stands in the status line already.
+            (Some(problem), _) if status < 300 => Sent::Lost(Reason::new(ReasonKind::NoAnswer, problem)),
+            (Some(problem), _) => refusal(Layer::Unreadable, String::new(), problem, None),
+            (None, Said::Success(success)) if (200..300).contains(&status) => Sent::Success(success),
+            (None, Said::Success(success)) => {
+                let text = "an answer in the form of a success".to_owned();
+                refusal(Layer::Unreadable, String::new(), text, success.request_id)
+            }
+            (None, Said::Error { layer, code, text, request_id }) => refusal(layer, code, text, request_id),
+        };
+        Exchange { result, clock }
+    }
+
+    fn loss(&self, error: &reqwest::Error, limit: Duration) -> Reason {
+        let text = if error.is_timeout() {
+            format!("no whole answer from {} within {}s", self.base, limit.as_secs())
+        } else {
+            format!("the connection to {} broke: {}", self.base, chain(error))
+        };
+        Reason::new(ReasonKind::NoAnswer, text)
+    }
+
+    /// Measures the difference on every answer; a large one is logged and corrects the time of signing.
+    fn compare_clocks(&self, headers: &HeaderMap) -> ClockVerdict {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        // The header says `GMT`, which the parser of mail dates knows as an obsolete zone.
+        let Some(theirs) = date.and_then(|date| rfc2822::DateTimeParser::new().parse_timestamp(date).ok())
+        else {
+            return ClockVerdict::Undated;
+        };
+        let difference = theirs.duration_since(self.clock.now());
+        let noise = difference.abs() <= CLOCK_DIFFERENCE_NOISE;
+        let millis = if noise { 0 } else { i64::try_from(difference.as_millis()).unwrap_or(0) };
+        let before = self.correction_ms.swap(millis, Ordering::Relaxed);
+        let news = (before - millis).unsigned_abs() > 5000;
+        if difference.abs() >= CLOCK_DIFFERENCE_LARGE && news {
+            tracing::warn!(
+                account = self.account,
+                clock.difference_s = difference.as_secs(),
+                "this machine's clock differs from the cloud's by {}s: set it, for example with chrony",
+                difference.as_secs()
+            );
+        }
+        ClockVerdict::Differs(difference)
+    }
+
+    /// All pages of a list, each read paced and within the limit.
+    async fn pages(
+        &self,
+        servers: &[ServerNo],
+        limit: Duration,
+    ) -> Exchange<Result<Vec<ServerView>, Failed>> {
+        let mut found: BTreeMap<ServerNo, ServerView> = BTreeMap::new();
+        let mut clock = ClockVerdict::Unheard;
+        for page in 1..=PAGES_MAX {
+            self.pace.turn().await;
+            let parameters = Parameters::of_region(&self.region).servers(servers).page(page, PAGE_SIZE);
+            let sent = self.send(Operation::List, &parameters, limit).await;
+            clock = sent.clock;
+            let success = match sent.result {
+                Sent::Success(success) => success,
+                other => {
+                    return Exchange { result: Err(Failed(other)), clock };
+                }
+            };
+            let before = found.len();
+            found.extend(success.servers.into_iter().map(|server| (server.no.clone(), server)));
+            let seen = u64::try_from(found.len()).unwrap_or(u64::MAX);
+            let complete = success.total_rows.is_none_or(|rows| seen >= rows);
+            if complete {
+                return Exchange { result: Ok(found.into_values().collect()), clock };
+            }
+            if found.len() == before {
+                break;
+            }
+        }
+        let text = "the list of servers has fewer rows than it says".to_owned();
+        Exchange { result: Err(Failed(Sent::Lost(Reason::new(ReasonKind::Api, text)))), clock }
+    }
+}
+
+/// What came of one request, whatever it asked.
+enum Sent {
+    Success(Success),
+    Refused(Refusal),
+    Unsent(Reason),
+    Lost(Reason),
+}
+
+/// A read that gave no success.
+struct Failed(Sent);
+
+impl Failed {
+    /// Whether the server API itself refused the filter, as it may for a number that it does not know.
+    fn refused_filter(&self) -> bool {
+        matches!(&self.0, Sent::Refused(refusal) if refusal.layer == Layer::Server && refusal.status < 500)
+    }
+
+    fn error(self) -> ReadError {
+        let (reason, trouble) = match self.0 {
+            Sent::Refused(refusal) => {
+                let words = refusal.words();
+                match refusal.status {
+                    429 => (
+                        Reason::new(ReasonKind::Throttled, words),
+                        ReadTrouble::Throttled(refusal.retry_after),
+                    ),
+                    401 | 403 => (Reason::new(ReasonKind::Credentials, words), ReadTrouble::Keys),
+                    500..=599 => (Reason::new(ReasonKind::Api, words), ReadTrouble::Down),
+                    _ => (Reason::new(ReasonKind::Api, words), ReadTrouble::Odd),
+                }
+            }
+            Sent::Unsent(reason) if reason.kind == ReasonKind::Credentials => (reason, ReadTrouble::Keys),
+            Sent::Unsent(reason) => (reason, ReadTrouble::Down),
+            Sent::Lost(reason) if reason.kind == ReasonKind::NoAnswer => (reason, ReadTrouble::Down),
+            Sent::Lost(reason) => (reason, ReadTrouble::Odd),
+            Sent::Success(_) => (Reason::new(ReasonKind::Api, "an odd success"), ReadTrouble::Odd),
+        };
+        ReadError { reason, trouble }
+    }
+}
+
+#[async_trait]
+impl Cloud for NcpCloud {
+    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer> {
+        let parameters = Parameters::of_region(&self.region).servers(servers);
+        let sent = self.send(Operation::of(action), &parameters, ATTEMPT_LIMIT).await;
+        let result = match sent.result {
+            Sent::Success(success) => {
+                let listed: BTreeSet<_> = success.servers.into_iter().map(|server| server.no).collect();
+                Answer::Accepted { listed, request_id: success.request_id }
+            }
+            Sent::Refused(refusal) => Answer::Refused(refusal),
+            Sent::Unsent(reason) => Answer::NotSent(reason),
+            Sent::Lost(reason) => Answer::Unanswered(reason),
+        };
+        Exchange { result, clock: sent.clock }
+    }
+
+    async fn look(
+        &self,
+        servers: &[ServerNo],
+        limit: Duration,
+    ) -> Exchange<Result<Vec<ServerView>, ReadError>> {
+        let mut found = Vec::new();
+        let mut clock = ClockVerdict::Unheard;
+        for some in servers.chunks(usize::try_from(PAGE_SIZE).unwrap_or(100)) {
+            let mut pages = self.pages(some, limit).await;
+            if matches!(&pages.result, Err(failed) if failed.refused_filter()) {
+                // One number that the API does not know must not hide the others: read all and pick.
+                pages = self.pages(&[], limit).await;
+            }
+            clock = pages.clock;
+            match pages.result {
+                Ok(servers) => found.extend(servers.into_iter().filter(|server| some.contains(&server.no))),
+                Err(failed) => {
+                    return Exchange { result: Err(failed.error()), clock };
+                }
+            }
+        }
+        Exchange { result: Ok(found), clock }
+    }
+
+    async fn greet(&self) -> Exchange<Result<(), ReadError>> {
+        self.pace.turn().await;
+        let sent = self.send(Operation::Regions, &Parameters::default(), ATTEMPT_LIMIT).await;
+        let result = match sent.result {
+            Sent::Success(_) => Ok(()),
+            other => Err(Failed(other).error()),
+        };
+        Exchange { result, clock: sent.clock }
+    }
+}
+
+fn http_client(extra_roots: Vec<reqwest::Certificate>) -> Result<reqwest::Client, String> {
+    reqwest::Client::builder()
+        .user_agent(concat!("sunup/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(CONNECT_LIMIT)
+        .tcp_user_timeout(ATTEMPT_LIMIT)
+        .pool_idle_timeout(Duration::from_secs(20))
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .tls_certs_merge(extra_roots)
+        .build()
+        .map_err(|error| {
+            format!("no trusted root certificates: {}; install the package `ca-certificates`, or name a file in `ca_file`", chain(&error))
+        })
+}
+
+/// The wait that the answer asks for, in its form of seconds.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse::<u64>().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
+}
+
+/// An error with its sources on one line. Without the URL, which the caller names as far as it should be seen.
+fn chain(error: &reqwest::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let text = error.to_string();
+        if !words.iter().any(|word| word.contains(&text)) {
+            words.push(text);
+        }
+        source = error.source();
+    }
+    if words.is_empty() { "the request could not be made".into() } else { words.join(": ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use jiff::Timestamp;
+
+    #[test]
+    fn the_date_of_an_http_answer_is_read() {
+        let parsed = rfc2822::DateTimeParser::new().parse_timestamp("Mon, 23 Nov 2026 08:50:00 GMT");
+
+        assert_eq!(parsed.ok(), Some("2026-11-23T08:50:00Z".parse::<Timestamp>().unwrap()));
+    }
+
+    #[test]
+    fn a_wait_in_seconds_is_honoured_and_nothing_else_is() {
+        let headers =
+            |value: &str| HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]);
+
+        assert_eq!(retry_after(&headers("20")), Some(Duration::from_secs(20)));
+        assert_eq!(retry_after(&headers("99999999")), Some(Duration::from_secs(3600)));
+        assert_eq!(retry_after(&headers("soon")), None);
+        assert_eq!(retry_after(&HeaderMap::new()), None);
+    }
+}

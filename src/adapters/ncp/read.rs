@@ -1,0 +1,257 @@
+//! A lenient reader of answers: numbers or strings, missing and unknown fields, both error layers, and rubbish.
+
+use jiff::{Timestamp, Zoned};
+use serde_json::Value;
+
+use super::encode::Operation;
+use super::tree::tree;
+use crate::domain::name::ServerNo;
+use crate::domain::retry::Layer;
+use crate::domain::server::Condition;
+use crate::ports::cloud::ServerView;
+
+/// How much of an unreadable body is shown, in characters.
+const EXCERPT_CHARS_MAX: usize = 300;
+
+/// What a body says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Said {
+    Success(Success),
+    Error { layer: Layer, code: String, text: String, request_id: Option<String> },
+}
+
+/// The data of a success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Success {
+    pub(super) request_id: Option<String>,
+    pub(super) total_rows: Option<u64>,
+    pub(super) servers: Vec<ServerView>,
+}
+
+/// Reads a body, whatever the HTTP status was.
+pub(super) fn read(operation: Operation, body: &[u8]) -> Said {
+    let Some(Value::Object(root)) = tree(body) else {
+        return unreadable(body);
+    };
+    if let Some(error) = root.get("error") {
+        return Said::Error {
+            layer: Layer::Gateway,
+            code: text(error, &["errorCode"]).unwrap_or_default(),
+            text: gateway_text(error),
+            request_id: None,
+        };
+    }
+    if let Some(error) = root.get("responseError") {
+        return server_error(error);
+    }
+    let Some(response) = root.get(&format!("{}Response", operation.name())) else {
+        return unreadable(body);
+    };
+    match text(response, &["returnCode", "responseCode"]).as_deref() {
+        Some("0") => Said::Success(Success {
+            request_id: text(response, &["requestId"]),
+            total_rows: text(response, &["totalRows"]).and_then(|rows| rows.parse().ok()),
+            servers: list(response, "serverInstanceList").iter().filter_map(server).collect(),
+        }),
+        Some(_) => server_error(response),
+        None => unreadable(body),
+    }
+}
+
+fn gateway_text(error: &Value) -> String {
+    let message = text(error, &["message"]).unwrap_or_default();
+    match text(error, &["details"]).filter(|details| !details.is_empty() && *details != message) {
+        Some(details) => shortened(&format!("{message}: {details}")),
+        None => shortened(&message),
+    }
+}
+
+fn server_error(error: &Value) -> Said {
+    Said::Error {
+        layer: Layer::Server,
+        code: text(error, &["returnCode", "responseCode"]).unwrap_or_default(),
+        text: shortened(&text(error, &["returnMessage", "responseMessage"]).unwrap_or_default()),
+        request_id: text(error, &["requestId"]),
+    }
+}
+
+fn unreadable(body: &[u8]) -> Said {
+    let text = String::from_utf8_lossy(body.get(..body.len().min(4 * EXCERPT_CHARS_MAX)).unwrap_or(body));
+    let text = if body.is_empty() { "an empty answer".into() } else { shortened(&text) };
+    Said::Error { layer: Layer::Unreadable, code: String::new(), text, request_id: None }
+}
+
+/// On one line, without control characters, at most [`EXCERPT_CHARS_MAX`] characters.
+fn shortened(text: &str) -> String {
+    let words: Vec<&str> =
+        text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|w| !w.is_empty()).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(EXCERPT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
+}
+
+/// The first of several fields that holds a string, a number or a boolean, as text.
+fn text(value: &Value, fields: &[&str]) -> Option<String> {
+    fields.iter().find_map(|field| match value.get(field)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    })
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// A server without a number is none.
+fn server(value: &Value) -> Option<ServerView> {
+    let no = ServerNo::from_answer(&text(value, &["serverInstanceNo"])?)?;
+    let code = |field: &str| value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default();
+    let condition = Condition::from_codes(&code("serverInstanceStatus"), &code("serverInstanceOperation"));
+    let name = text(value, &["serverName"]).filter(|name| !name.is_empty());
+    let booted = text(value, &["uptime"]).and_then(|text| moment(&text));
+    Some(ServerView { no, name, condition, booted })
+}
+
+/// A moment as the cloud writes it: `2025-06-19T16:49:07+0900`, an offset without a colon; with one will do too.
+fn moment(text: &str) -> Option<Timestamp> {
+    Zoned::strptime("%Y-%m-%dT%H:%M:%S%z", text)
+        .map(|zoned| zoned.timestamp())
+        .ok()
+        .or_else(|| text.parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The answer of the provider's guide, with its masked numbers.
+    const GUIDE: &[u8] = include_bytes!("../../../tests/data/startServerInstances.json");
+
+    fn error(body: &str) -> (Layer, String, String) {
+        match read(Operation::Start, body.as_bytes()) {
+            Said::Error { layer, code, text, .. } => (layer, code, text),
+            Said::Success(_) => panic!("taken as a success: {body}"),
+        }
+    }
+
+    fn success(body: &str) -> Success {
+        match read(Operation::Start, body.as_bytes()) {
+            Said::Success(success) => success,
+            Said::Error { text, .. } => panic!("not taken: {text}"),
+        }
+    }
+
+    #[test]
+    fn the_answer_of_the_guide_is_read_with_its_masked_numbers() {
+        let Said::Success(success) = read(Operation::Start, GUIDE) else { panic!("not read") };
+
+        assert_eq!(success.request_id.as_deref(), Some("d0abd952-c464-4743-9e22-8f0a78dc8356"));
+        assert_eq!(success.total_rows, Some(1));
+        let server = &success.servers[0];
+        assert_eq!(server.no.as_str(), "******8773");
+        assert_eq!(server.name.as_deref(), Some("test-***"));
+        assert_eq!(server.condition.to_string(), "NSTOP/START");
+        assert_eq!(server.booted, Some("2025-06-19T07:49:07Z".parse().unwrap()));
+    }
+
+    #[test]
+    fn numbers_or_strings_missing_and_unknown_fields_and_unknown_codes_are_taken() {
+        let found = success(
+            r#"{"startServerInstancesResponse": {"returnCode": 0, "serverInstanceList": [
+                {"serverInstanceNo": 1001, "serverInstanceStatus": {"code": "BRAND_NEW"}, "later": {"x": [1]}},
+                {"serverName": "without a number"},
+                {"serverInstanceNo": "1002", "uptime": "yesterday", "serverName": ""}]}}"#,
+        );
+
+        let shown: Vec<String> = found.servers.iter().map(|s| format!("{} {}", s.no, s.condition)).collect();
+        assert_eq!(shown, ["1001 BRAND_NEW/", "1002 /"]);
+        assert_eq!((found.total_rows, found.request_id), (None, None));
+    }
+
+    #[test]
+    fn errors_of_both_layers_and_spellings_are_read_in_json_and_xml() {
+        let table = [
+            (
+                r#"{"error":{"errorCode":"210","message":"Permission Denied","details":"x"}}"#,
+                Layer::Gateway,
+                "210",
+                "Permission Denied: x",
+            ),
+            (
+                r#"{"error":{"errorCode":420,"message":"Rate Limited","details":""}}"#,
+                Layer::Gateway,
+                "420",
+                "Rate Limited",
+            ),
+            (r#"{"error":{}}"#, Layer::Gateway, "", ""),
+            (
+                "{\n  \"responseError\": {\n \"returnCode\": \"3001008\",\n \"returnMessage\": \"a\\n b\" }}",
+                Layer::Server,
+                "3001008",
+                "a b",
+            ),
+            (r#"{"responseError":{"responseCode":"800","responseMessage":"m"}}"#, Layer::Server, "800", "m"),
+            (
+                r#"{"startServerInstancesResponse":{"returnCode":"5","returnMessage":"m"}}"#,
+                Layer::Server,
+                "5",
+                "m",
+            ),
+            (
+                "<error><errorCode>210</errorCode><message>Permission Denied</message></error>",
+                Layer::Gateway,
+                "210",
+                "Permission Denied",
+            ),
+            (
+                "<responseError><returnCode>3001008</returnCode><returnMessage>m</returnMessage></responseError>",
+                Layer::Server,
+                "3001008",
+                "m",
+            ),
+        ];
+
+        for (body, layer, code, text) in table {
+            assert_eq!(error(body), (layer, code.to_owned(), text.to_owned()), "{body}");
+        }
+    }
+
+    #[test]
+    fn html_nothing_halves_and_foreign_answers_are_unreadable_and_shown_in_part() {
+        let long = format!("<html>{}</html>", "x ".repeat(5000));
+        let guide = String::from_utf8_lossy(GUIDE);
+        let half = guide.get(..600).unwrap();
+        for body in [
+            "",
+            "<html><body>502 Bad Gateway</body></html>",
+            half,
+            r#"{"stopServerInstancesResponse":{"returnCode":"0"}}"#,
+            r#"{"startServerInstancesResponse":{}}"#,
+            "[]",
+            &long,
+        ] {
+            let (layer, code, text) = error(body);
+            assert_eq!((layer, code.as_str()), (Layer::Unreadable, ""), "{body}");
+            assert!(text.chars().count() <= EXCERPT_CHARS_MAX + 1 && !text.is_empty());
+        }
+    }
+
+    #[test]
+    fn xml_of_a_success_is_read_like_json() {
+        let found = success(
+            "<startServerInstancesResponse><requestId>r</requestId><returnCode>0</returnCode><totalRows>1</totalRows>\
+             <serverInstanceList><serverInstance><serverInstanceNo>1001</serverInstanceNo><serverName>a&amp;b</serverName>\
+             <serverInstanceStatus><code>RUN</code></serverInstanceStatus>\
+             <serverInstanceOperation><code>SHTDN</code></serverInstanceOperation>\
+             </serverInstance></serverInstanceList></startServerInstancesResponse>",
+        );
+
+        assert_eq!(found.servers[0].condition.to_string(), "RUN/SHTDN");
+        assert_eq!(found.servers[0].name.as_deref(), Some("a&b"));
+        assert_eq!(found.total_rows, Some(1));
+    }
+}

@@ -1,0 +1,119 @@
+//! One tree for JSON and XML answers, so that one reader serves both.
+
+use quick_xml::Reader;
+use quick_xml::events::Event;
+use serde_json::{Map, Value};
+
+/// How deep an XML answer may nest.
+const DEPTH_MAX: usize = 64;
+
+/// The body as a tree: JSON as it is; XML with texts as strings and `…List` elements as lists. `None` for anything else.
+pub(super) fn tree(body: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(body).ok()?;
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.starts_with('{') {
+        return serde_json::from_str(text).ok();
+    }
+    if text.starts_with('<') { xml(text) } else { None }
+}
+
+/// An element that is being read.
+#[derive(Default)]
+struct Open {
+    name: String,
+    text: String,
+    children: Vec<(String, Value)>,
+}
+
+impl Open {
+    fn value(self) -> Value {
+        if self.name.ends_with("List") {
+            return Value::Array(self.children.into_iter().map(|(_, value)| value).collect());
+        }
+        if self.children.is_empty() {
+            return Value::String(self.text.trim().to_owned());
+        }
+        Value::Object(self.children.into_iter().collect::<Map<_, _>>())
+    }
+}
+
+fn xml(text: &str) -> Option<Value> {
+    let mut reader = Reader::from_str(text);
+    let mut stack = vec![Open::default()];
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(start) if stack.len() < DEPTH_MAX => {
+                let name = start.local_name().as_ref().to_owned();
+                stack.push(Open { name, ..Open::default() });
+            }
+            Event::Empty(empty) => {
+                let name = empty.local_name().as_ref().to_owned();
+                let open = Open { name: name.clone(), ..Open::default() };
+                stack.last_mut()?.children.push((name, open.value()));
+            }
+            Event::End(_) => {
+                let open = stack.pop()?;
+                stack.last_mut()?.children.push((open.name.clone(), open.value()));
+            }
+            Event::Text(part) => stack.last_mut()?.text.push_str(&part.xml10_content()),
+            Event::CData(part) => stack.last_mut()?.text.push_str(&part.xml10_content()),
+            Event::GeneralRef(entity) => stack.last_mut()?.text.push(entity_char(&entity)?),
+            Event::Eof => break,
+            // A document type has no place in an answer, and may hold entities that grow without end.
+            Event::DocType(_) | Event::Start(_) => return None,
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
+        }
+    }
+    let root = stack.pop()?;
+    let only_root = stack.is_empty() && root.children.len() == 1;
+    only_root.then(|| Value::Object(root.children.into_iter().collect()))
+}
+
+fn entity_char(entity: &quick_xml::events::BytesRef<'_>) -> Option<char> {
+    if let Ok(Some(character)) = entity.resolve_char_ref() {
+        return Some(character);
+    }
+    match &**entity {
+        "lt" => Some('<'),
+        "gt" => Some('>'),
+        "amp" => Some('&'),
+        "quot" => Some('"'),
+        "apos" => Some('\''),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_xml_become_the_same_tree() {
+        let json = br#"{"error": {"errorCode": "210", "message": "a < b & c"}}"#;
+        let xml = b"<?xml version=\"1.0\"?><error><errorCode>210</errorCode><message>a &lt; b &amp; c</message></error>";
+
+        assert_eq!(tree(json), tree(xml));
+        assert!(tree(json).is_some());
+    }
+
+    #[test]
+    fn lists_of_xml_are_lists_even_when_empty() {
+        let tree = tree(b"<r><serverInstanceList><serverInstance><no>1</no></serverInstance></serverInstanceList><tagList/></r>");
+
+        let root = &tree.unwrap()["r"];
+        assert_eq!(root["serverInstanceList"][0]["no"], "1");
+        assert_eq!(root["tagList"], Value::Array(vec![]));
+    }
+
+    #[test]
+    fn what_is_neither_gives_nothing() {
+        let deep = "<a>".repeat(200);
+        let bomb = "<!DOCTYPE x [<!ENTITY a \"aa\">]><x>&a;</x>";
+        for body in
+            ["", "null", "hello", "{", "<a>", "<a></b>", "<a/><b/>", "[1]", deep.as_str(), bomb, "\u{0}"]
+        {
+            assert_eq!(tree(body.as_bytes()), None, "{body:?}");
+        }
+        assert_eq!(tree(&[0xff, 0xfe, b'{']), None);
+    }
+}

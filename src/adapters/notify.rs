@@ -1,0 +1,17 @@
+//! Notices as log lines, until there are other ways to tell people.
+
+use crate::ports::notifier::{Notice, Notifier, Urgency};
+
+/// Writes each notice to the log: `error` if it needs a person, `warn` otherwise.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogNotifier;
+
+impl Notifier for LogNotifier {
+    fn tell(&self, notice: &Notice) {
+        let kind = notice.kind.word();
+        match notice.urgency {
+            Urgency::NeedsAPerson => tracing::error!(notice.kind = kind, "{}", notice.text),
+            Urgency::GoodToKnow => tracing::warn!(notice.kind = kind, "{}", notice.text),
+        }
+    }
+}

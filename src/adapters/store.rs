@@ -1,0 +1,162 @@
+//! The journal on embedded SQLite.
+
+mod history;
+mod lock;
+mod record;
+mod row;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+use sqlx::{Row, SqlSafeStr};
+
+use crate::domain::name::RunId;
+use crate::ports::store::{
+    AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
+};
+pub use lock::Holder;
+
+/// The oldest SQLite without the WAL-reset bug, which loses writes silently (<https://sqlite.org/wal.html>).
+const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
+/// How long a write waits for another process that holds the database.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A journal in one SQLite file.
+pub struct SqliteStore {
+    path: PathBuf,
+    writer: SqlitePool,
+    reader: SqlitePool,
+    _lock: Option<lock::Lock>,
+}
+
+impl SqliteStore {
+    /// Opens the journal to write it, and makes it if there is none. The lock is held until the store is dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Held`] if another process holds the lock; [`StoreError::Unusable`] for anything else. An existing
+    /// file that is no journal is never written over.
+    pub async fn open(path: &Path, holder: Holder) -> Result<Self, StoreError> {
+        let lock = lock::Lock::take(path, holder)?;
+        create_private(path).map_err(|error| unusable(path, &error))?;
+        let writer = pool(path, options(path).create_if_missing(false), 1).await?;
+        check_version(path, &writer).await?;
+        let migrations = vec![Migration::new(
+            1,
+            "journal".into(),
+            MigrationType::Simple,
+            include_str!("../../migrations/0001_journal.sql").into_sql_str(),
+            false,
+        )];
+        Migrator::with_migrations(migrations).run(&writer).await.map_err(|error| unusable(path, &error))?;
+        let reader = pool(path, options(path).read_only(true), 2).await?;
+        Ok(Self { path: path.to_owned(), writer, reader, _lock: Some(lock) })
+    }
+
+    /// Opens the journal to read it, beside whoever writes it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] if there is none, or if it cannot be read.
+    pub async fn open_to_read(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(unusable(path, &"there is no such file"));
+        }
+        let reader = pool(path, options(path).read_only(true), 1).await?;
+        Ok(Self { path: path.to_owned(), writer: reader.clone(), reader, _lock: None })
+    }
+
+    fn unusable(&self, error: &dyn std::fmt::Display) -> StoreError {
+        unusable(&self.path, error)
+    }
+
+    /// Closes the connections, so that the write-ahead log is folded into the file.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+async fn pool(
+    path: &Path,
+    options: SqliteConnectOptions,
+    connections: u32,
+) -> Result<SqlitePool, StoreError> {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .connect_with(options)
+        .await
+        .map_err(|error| unusable(path, &error))
+}
+
+fn unusable(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unusable { journal: path.display().to_string(), what: error.to_string() }
+}
+
+/// Makes an empty file that only its owner can read, unless there is one.
+fn create_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+async fn check_version(path: &Path, pool: &SqlitePool) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT sqlite_version()")
+        .fetch_one(pool)
+        .await
+        .map_err(|error| unusable(path, &error))?;
+    let text: String = row.get(0);
+    let mut parts = text.split('.').map(|part| part.parse::<u32>().unwrap_or(0));
+    let mut part = || parts.next().unwrap_or(0);
+    let version = (part(), part(), part());
+    if version < SQLITE_MIN {
+        return Err(unusable(path, &format!("SQLite {text} can lose writes; 3.51.3 or later is needed")));
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn open_state(&self) -> Result<Opening, StoreError> {
+        history::open_state(self).await
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+        record::record(self, turn).await
+    }
+
+    async fn keep_config(&self, text: &str, now: Timestamp) -> Result<(), StoreError> {
+        record::keep_config(self, text, now).await
+    }
+
+    async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
+        history::last_config(self).await
+    }
+
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {
+        history::history(self, query).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
+        history::run(self, id).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        record::prune(self, before).await
+    }
+}

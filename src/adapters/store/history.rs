@@ -1,0 +1,306 @@
+//! Reading the journal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
+
+use super::record::micros;
+use super::{SqliteStore, row};
+use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
+use crate::ports::store::{
+    AttemptRecord, CoveredMark, Entry, HistoryQuery, MissedRange, OpenRun, Opening, Origin, RunHead,
+    RunRecord, StoreError, StoredConfig, Target, TargetRecord,
+};
+
+/// What a row does not tell although it should.
+struct Odd(String);
+
+impl From<sqlx::Error> for Odd {
+    fn from(error: sqlx::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn odd(what: impl Into<String>) -> Odd {
+    Odd(what.into())
+}
+
+impl SqliteStore {
+    fn read<T>(&self, result: Result<T, Odd>) -> Result<T, StoreError> {
+        result.map_err(|Odd(what)| self.unusable(&what))
+    }
+}
+
+fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, Odd> {
+    let micros: i64 = row.try_get(column)?;
+    Timestamp::from_microsecond(micros)
+        .map_err(|_| odd(format!("column `{column}` holds no moment: {micros}")))
+}
+
+fn moment_or_none(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Odd> {
+    let micros: Option<i64> = row.try_get(column)?;
+    if micros.is_some() { moment(row, column).map(Some) } else { Ok(None) }
+}
+
+fn rule_name(text: &str) -> Result<RuleName, Odd> {
+    RuleName::new(text).map_err(|error| odd(format!("rule `{text}`: {error}")))
+}
+
+fn action(row: &SqliteRow) -> Result<Action, Odd> {
+    let word: String = row.try_get("action")?;
+    Action::from_word(&word).ok_or_else(|| odd(format!("unknown action `{word}`")))
+}
+
+fn server(row: &SqliteRow) -> Result<ServerId, Odd> {
+    let account: String = row.try_get("account")?;
+    let number: String = row.try_get("server")?;
+    let account = AccountName::new(&account).map_err(|error| odd(format!("account `{account}`: {error}")))?;
+    let no = ServerNo::from_answer(&number).ok_or_else(|| odd("an empty server number"))?;
+    Ok(ServerId { account, no })
+}
+
+fn head(row: &SqliteRow) -> Result<RunHead, Odd> {
+    let rule: Option<String> = row.try_get("rule")?;
+    let who: Option<String> = row.try_get("who")?;
+    let origin = match (rule, who) {
+        (Some(rule), _) => Origin::Rule(rule_name(&rule)?),
+        (None, who) => Origin::Person(who.unwrap_or_default()),
+    };
+    let groups: String = row.try_get("groups")?;
+    let groups: Vec<String> = serde_json::from_str(&groups).map_err(|error| odd(error.to_string()))?;
+    let groups: Result<Vec<_>, _> = groups.iter().map(|group| GroupName::new(group)).collect();
+    Ok(RunHead {
+        origin,
+        action: action(row)?,
+        groups: groups.map_err(|error| odd(error.to_string()))?,
+        planned: moment(row, "planned")?,
+        due: moment(row, "due")?,
+        window_end: moment(row, "window_end")?,
+        claimed: moment(row, "claimed")?,
+    })
+}
+
+fn target(row: &SqliteRow) -> Result<TargetRecord, Odd> {
+    let progress: String = row.try_get("progress")?;
+    let limit: i64 = row.try_get("limit_ms")?;
+    let target = Target {
+        server: server(row)?,
+        name: row.try_get("name")?,
+        limit: Duration::from_millis(u64::try_from(limit).unwrap_or(0)),
+        progress: row::from_json(&progress)
+            .ok_or_else(|| odd(format!("progress is not understood: {progress}")))?,
+        revision: row.try_get("revision")?,
+    };
+    Ok(TargetRecord { target, remark: row.try_get("remark")? })
+}
+
+fn run_record(row: &SqliteRow) -> Result<RunRecord, Odd> {
+    let outcome: Option<String> = row.try_get("outcome")?;
+    let ended = moment_or_none(row, "ended")?;
+    let outcome = match outcome {
+        Some(word) => {
+            Some(RunOutcome::from_word(&word).ok_or_else(|| odd(format!("unknown outcome `{word}`")))?)
+        }
+        None => None,
+    };
+    let id = RunId(row.try_get("id")?);
+    Ok(RunRecord {
+        id,
+        head: head(row)?,
+        targets: vec![],
+        ended: outcome.zip(ended),
+        reason: row.try_get("reason")?,
+    })
+}
+
+pub(super) async fn open_state(store: &SqliteStore) -> Result<Opening, StoreError> {
+    store.read(read_open_state(store).await)
+}
+
+async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
+    let rows =
+        sqlx::query("SELECT * FROM runs WHERE outcome IS NULL ORDER BY id").fetch_all(&store.writer).await?;
+    let mut runs: BTreeMap<RunId, OpenRun> = BTreeMap::new();
+    for row in &rows {
+        let id = RunId(row.try_get("id")?);
+        runs.insert(id, OpenRun { id, head: head(row)?, targets: Vec::new() });
+    }
+    let rows = sqlx::query("SELECT t.* FROM targets t JOIN runs r ON r.id = t.run WHERE r.outcome IS NULL")
+        .fetch_all(&store.writer)
+        .await?;
+    for row in &rows {
+        let id = RunId(row.try_get("run")?);
+        if let Some(run) = runs.get_mut(&id) {
+            run.targets.push(target(row)?.target);
+        }
+    }
+    let mut marks = Vec::new();
+    for row in &sqlx::query("SELECT * FROM marks").fetch_all(&store.writer).await? {
+        let rule: String = row.try_get("rule")?;
+        let until = moment(row, "until")?;
+        marks.push(CoveredMark { rule: rule_name(&rule)?, fingerprint: row.try_get("fingerprint")?, until });
+    }
+    let last = sqlx::query(
+        "SELECT coalesce(max(id), 0) AS last, coalesce(max(intended), 0) AS newest FROM attempts",
+    )
+    .fetch_one(&store.writer)
+    .await?;
+    let newest = moment(&last, "newest")?;
+    let hour_before = newest.saturating_sub(Duration::from_hours(1)).unwrap_or(Timestamp::UNIX_EPOCH);
+    let recent = sqlx::query("SELECT intended FROM attempts WHERE intended > ? ORDER BY intended")
+        .bind(micros(hour_before))
+        .fetch_all(&store.writer)
+        .await?;
+    let recent_attempts: Result<Vec<_>, _> = recent.iter().map(|row| moment(row, "intended")).collect();
+    Ok(Opening {
+        runs: runs.into_values().collect(),
+        marks,
+        last_attempt: last.try_get("last")?,
+        recent_attempts: recent_attempts?,
+    })
+}
+
+pub(super) async fn last_config(store: &SqliteStore) -> Result<Option<StoredConfig>, StoreError> {
+    let read = async {
+        let row = sqlx::query(
+            "SELECT c.text, l.since FROM config_log l JOIN configs c ON c.hash = l.hash ORDER BY l.id DESC LIMIT 1",
+        )
+        .fetch_optional(&store.reader)
+        .await?;
+        match row {
+            Some(row) => Ok(Some(StoredConfig { text: row.try_get("text")?, since: moment(&row, "since")? })),
+            None => Ok(None),
+        }
+    };
+    store.read(read.await)
+}
+
+pub(super) async fn history(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {
+    store.read(read_history(store, query).await)
+}
+
+async fn read_history(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<Entry>, Odd> {
+    let mut found: Vec<(Timestamp, Entry)> = Vec::new();
+    for mut record in matching_runs(store, query).await? {
+        record.targets = targets_of(store, record.id).await?;
+        found.push((record.head.due, Entry::Run(record)));
+    }
+    if query.server.is_none() {
+        for missed in matching_misses(store, query).await? {
+            found.push((missed.last, Entry::Missed(missed)));
+        }
+    }
+    found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+    Ok(found.into_iter().map(|(_, entry)| entry).collect())
+}
+
+async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<RunRecord>, Odd> {
+    let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT * FROM runs WHERE 1 = 1");
+    if let Some(rule) = &query.rule {
+        sql.push(" AND rule = ").push_bind(rule);
+    }
+    if let Some(server) = &query.server {
+        sql.push(" AND id IN (SELECT run FROM targets WHERE server = ").push_bind(server);
+        sql.push(" OR name = ").push_bind(server).push(")");
+    }
+    if let Some(from) = query.from {
+        sql.push(" AND due >= ").push_bind(micros(from));
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND due < ").push_bind(micros(to));
+    }
+    if query.failed {
+        sql.push(" AND outcome IS NOT NULL AND outcome <> 'done'");
+    }
+    sql.push(" ORDER BY due DESC, id DESC LIMIT ").push_bind(i64::from(query.limit));
+    let rows = sql.build().fetch_all(&store.reader).await?;
+    rows.iter().map(run_record).collect()
+}
+
+async fn matching_misses(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<MissedRange>, Odd> {
+    let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT * FROM missed WHERE 1 = 1");
+    if let Some(rule) = &query.rule {
+        sql.push(" AND rule = ").push_bind(rule);
+    }
+    if let Some(from) = query.from {
+        sql.push(" AND last >= ").push_bind(micros(from));
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND first < ").push_bind(micros(to));
+    }
+    sql.push(" ORDER BY last DESC LIMIT ").push_bind(i64::from(query.limit));
+    let rows = sql.build().fetch_all(&store.reader).await?;
+    let missed = |row: &SqliteRow| {
+        let rule: String = row.try_get("rule")?;
+        let kind: String = row.try_get("kind")?;
+        let count: i64 = row.try_get("count")?;
+        let kind = ReasonKind::from_word(&kind).ok_or_else(|| odd(format!("unknown reason `{kind}`")))?;
+        Ok(MissedRange {
+            rule: rule_name(&rule)?,
+            action: action(row)?,
+            first: moment(row, "first")?,
+            last: moment(row, "last")?,
+            count: u64::try_from(count).unwrap_or(0),
+            cause: Reason { kind, text: row.try_get("reason")? },
+        })
+    };
+    rows.iter().map(missed).collect()
+}
+
+async fn targets_of(store: &SqliteStore, run: RunId) -> Result<Vec<TargetRecord>, Odd> {
+    let rows = sqlx::query("SELECT * FROM targets WHERE run = ? ORDER BY account, length(server), server")
+        .bind(run.0)
+        .fetch_all(&store.reader)
+        .await?;
+    rows.iter().map(target).collect()
+}
+
+pub(super) async fn run(
+    store: &SqliteStore,
+    id: RunId,
+) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
+    store.read(read_run(store, id).await)
+}
+
+async fn read_run(store: &SqliteStore, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, Odd> {
+    let Some(row) =
+        sqlx::query("SELECT * FROM runs WHERE id = ?").bind(id.0).fetch_optional(&store.reader).await?
+    else {
+        return Ok(None);
+    };
+    let mut record = run_record(&row)?;
+    record.targets = targets_of(store, id).await?;
+    let rows = sqlx::query(
+        "SELECT a.*, t.account, t.server FROM attempts a JOIN attempt_targets t ON t.attempt = a.id \
+         WHERE t.run = ? ORDER BY a.id, t.account, length(t.server), t.server",
+    )
+    .bind(id.0)
+    .fetch_all(&store.reader)
+    .await?;
+    let mut attempts: Vec<AttemptRecord> = Vec::new();
+    for row in &rows {
+        let attempt = AttemptId(row.try_get("id")?);
+        let server = server(row)?;
+        match attempts.last_mut() {
+            Some(last) if last.id == attempt => last.servers.push(server),
+            _ => attempts.push(AttemptRecord {
+                id: attempt,
+                action: action(row)?,
+                servers: vec![server],
+                intended: moment(row, "intended")?,
+                answered: moment_or_none(row, "answered")?,
+                result: row.try_get("result")?,
+                status: row.try_get("status")?,
+                code: row.try_get("code")?,
+                text: row.try_get("text")?,
+                request_id: row.try_get("request_id")?,
+            }),
+        }
+    }
+    Ok(Some((record, attempts)))
+}

@@ -1,0 +1,68 @@
+//! One process writes a journal: a lock file beside it says which.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::unusable;
+use crate::ports::store::StoreError;
+
+/// What kind of process wants the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// The daemon.
+    Daemon,
+    /// A command that carries out one run by itself.
+    Command,
+}
+
+impl Holder {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Daemon => "daemon",
+            Self::Command => "command",
+        }
+    }
+}
+
+/// The lock, held until it is dropped. The system lets go of it when the process ends, however it ends.
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(journal: &Path, holder: Holder) -> Result<Self, StoreError> {
+        let path = lock_path(journal);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|error| unusable(journal, &format!("lock file `{}`: {error}", path.display())))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut text = String::new();
+                let named = file.read_to_string(&mut text).is_ok() && !text.trim().is_empty();
+                let holder = if named { text.trim().to_owned() } else { "unknown".to_owned() };
+                return Err(StoreError::Held { journal: journal.display().to_string(), holder });
+            }
+            Err(TryLockError::Error(error)) => return Err(unusable(journal, &error)),
+        }
+        let name = format!("{} ({})\n", std::process::id(), holder.word());
+        file.set_len(0)
+            .and_then(|()| file.rewind())
+            .and_then(|()| file.write_all(name.as_bytes()))
+            .map_err(|error| unusable(journal, &format!("lock file `{}`: {error}", path.display())))?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn lock_path(journal: &Path) -> PathBuf {
+    let mut name = journal.as_os_str().to_owned();
+    name.push(".lock");
+    PathBuf::from(name)
+}

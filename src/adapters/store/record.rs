@@ -1,0 +1,334 @@
+//! Writing the journal: one transaction a turn, every statement conditional and judged by its row count.
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+use sqlx::{Row, Sqlite, Transaction};
+
+use super::{SqliteStore, row};
+use crate::domain::name::{RunId, ServerId};
+use crate::ports::store::{
+    AttemptResult, Change, Claim, CoveredMark, Intent, MissedRange, Origin, Recorded, StoreError, Target,
+    Turn,
+};
+
+type Tx = Transaction<'static, Sqlite>;
+
+/// What a failed statement means, before the journal's name is added.
+enum Failure {
+    Sql(sqlx::Error),
+    Shape(serde_json::Error),
+    Conflict(String),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        let taken = error.as_database_error().is_some_and(|error| error.is_unique_violation());
+        if taken { Self::Conflict(error.to_string()) } else { Self::Sql(error) }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Shape(error)
+    }
+}
+
+impl SqliteStore {
+    fn failed(&self, failure: Failure) -> StoreError {
+        match failure {
+            Failure::Sql(error) => self.unusable(&error),
+            Failure::Shape(error) => self.unusable(&error),
+            Failure::Conflict(what) => StoreError::Conflict { what },
+        }
+    }
+
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        // A deferred transaction could find the database locked halfway.
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.unusable(&error))
+    }
+}
+
+pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded, StoreError> {
+    if turn.is_empty() {
+        return Ok(Recorded::default());
+    }
+    let mut tx = store.begin().await?;
+    match write(&mut tx, turn).await {
+        Ok(recorded) => {
+            tx.commit().await.map_err(|error| store.unusable(&error))?;
+            Ok(recorded)
+        }
+        Err(failure) => {
+            // The first failure is the one to tell; without a commit nothing of the turn stays either way.
+            drop(tx);
+            Err(store.failed(failure))
+        }
+    }
+}
+
+async fn write(tx: &mut Tx, turn: &Turn) -> Result<Recorded, Failure> {
+    let now = micros(turn.at.unwrap_or(Timestamp::UNIX_EPOCH));
+    let mut recorded = Recorded::default();
+    for claim in &turn.claims {
+        recorded.claimed.push(write_claim(tx, claim).await?);
+    }
+    for result in &turn.results {
+        write_result(tx, result, now).await?;
+    }
+    for change in &turn.changes {
+        write_change(tx, change).await?;
+    }
+    for intent in &turn.intents {
+        write_intent(tx, intent, now).await?;
+    }
+    for (run, outcome) in &turn.ends {
+        let done = sqlx::query("UPDATE runs SET outcome = ?, ended = ? WHERE id = ? AND outcome IS NULL")
+            .bind(outcome.word())
+            .bind(now)
+            .bind(run.0)
+            .execute(&mut **tx)
+            .await?;
+        one_row(done.rows_affected(), || format!("run {run} has ended before"))?;
+    }
+    for missed in &turn.missed {
+        write_missed(tx, missed, now).await?;
+    }
+    for mark in &turn.marks {
+        write_mark(tx, mark).await?;
+    }
+    for rule in &turn.dropped_marks {
+        sqlx::query("DELETE FROM marks WHERE rule = ?").bind(rule.as_str()).execute(&mut **tx).await?;
+    }
+    for (run, server, remark) in &turn.remarks {
+        sqlx::query(
+            "UPDATE targets SET remark = ? WHERE run = ? AND account = ? AND server = ? AND state = 'ended'",
+        )
+        .bind(remark)
+        .bind(run.0)
+        .bind(server.account.as_str())
+        .bind(server.no.as_str())
+        .execute(&mut **tx)
+        .await?;
+    }
+    Ok(recorded)
+}
+
+fn one_row(rows: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
+    if rows == 1 { Ok(()) } else { Err(Failure::Conflict(what())) }
+}
+
+pub(super) fn micros(at: Timestamp) -> i64 {
+    at.as_microsecond()
+}
+
+async fn write_claim(tx: &mut Tx, claim: &Claim) -> Result<Option<RunId>, Failure> {
+    let head = &claim.head;
+    let groups: Vec<&str> = head.groups.iter().map(|group| group.as_str()).collect();
+    let (rule, who) = match &head.origin {
+        Origin::Rule(rule) => (Some(rule.as_str()), None),
+        Origin::Person(who) => (None, Some(who.as_str())),
+    };
+    let inserted = sqlx::query(
+        "INSERT INTO runs (rule, who, action, groups, planned, due, window_end, claimed, outcome, reason, ended) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL DO NOTHING RETURNING id",
+    )
+    .bind(rule)
+    .bind(who)
+    .bind(head.action.word())
+    .bind(serde_json::to_string(&groups)?)
+    .bind(micros(head.planned))
+    .bind(micros(head.due))
+    .bind(micros(head.window_end))
+    .bind(micros(head.claimed))
+    .bind(claim.ended.as_ref().map(|(outcome, _)| outcome.word()))
+    .bind(claim.ended.as_ref().map(|(_, reason)| reason.as_str()).filter(|reason| !reason.is_empty()))
+    .bind(claim.ended.as_ref().map(|_| micros(head.claimed)))
+    .fetch_optional(&mut **tx)
+    .await?;
+    let Some(inserted) = inserted else { return Ok(None) };
+    let run = RunId(inserted.get(0));
+    for target in &claim.targets {
+        write_target(tx, run, target).await?;
+    }
+    Ok(Some(run))
+}
+
+async fn write_target(tx: &mut Tx, run: RunId, target: &Target) -> Result<(), Failure> {
+    let outcome = target.progress.outcome();
+    sqlx::query(
+        "INSERT INTO targets (run, account, server, name, limit_ms, state, progress, revision, outcome, reason) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run.0)
+    .bind(target.server.account.as_str())
+    .bind(target.server.no.as_str())
+    .bind(target.name.as_deref())
+    .bind(i64::try_from(target.limit.as_millis()).unwrap_or(i64::MAX))
+    .bind(row::state_word(&target.progress.state))
+    .bind(row::to_json(&target.progress)?)
+    .bind(target.revision)
+    .bind(outcome.map(|outcome| outcome.word()))
+    .bind(outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn write_change(tx: &mut Tx, change: &Change) -> Result<(), Failure> {
+    let outcome = change.progress.outcome();
+    let done = sqlx::query(
+        "UPDATE targets SET name = coalesce(?, name), state = ?, progress = ?, revision = revision + 1, outcome = ?, reason = ? \
+         WHERE run = ? AND account = ? AND server = ? AND revision = ? AND outcome IS NULL",
+    )
+    .bind(change.name.as_deref())
+    .bind(row::state_word(&change.progress.state))
+    .bind(row::to_json(&change.progress)?)
+    .bind(outcome.map(|outcome| outcome.word()))
+    .bind(outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()))
+    .bind(change.run.0)
+    .bind(change.server.account.as_str())
+    .bind(change.server.no.as_str())
+    .bind(change.revision)
+    .execute(&mut **tx)
+    .await?;
+    one_row(done.rows_affected(), || {
+        format!("server {} of run {} was changed by somebody else", change.server, change.run)
+    })
+}
+
+async fn write_intent(tx: &mut Tx, intent: &Intent, now: i64) -> Result<(), Failure> {
+    sqlx::query("INSERT INTO attempts (id, action, intended) VALUES (?, ?, ?)")
+        .bind(intent.attempt.0)
+        .bind(intent.action.word())
+        .bind(now)
+        .execute(&mut **tx)
+        .await?;
+    let mut servers: Vec<&ServerId> = Vec::new();
+    for (run, server) in &intent.targets {
+        sqlx::query("INSERT INTO attempt_targets (attempt, run, account, server) VALUES (?, ?, ?, ?)")
+            .bind(intent.attempt.0)
+            .bind(run.0)
+            .bind(server.account.as_str())
+            .bind(server.no.as_str())
+            .execute(&mut **tx)
+            .await?;
+        if !servers.contains(&server) {
+            servers.push(server);
+        }
+    }
+    for server in servers {
+        // The primary key refuses a second open request for a server.
+        sqlx::query("INSERT INTO open_attempts (account, server, attempt) VALUES (?, ?, ?)")
+            .bind(server.account.as_str())
+            .bind(server.no.as_str())
+            .bind(intent.attempt.0)
+            .execute(&mut **tx)
+            .await?;
+    }
+    Ok(())
+}
+
+async fn write_result(tx: &mut Tx, result: &AttemptResult, now: i64) -> Result<(), Failure> {
+    let done = sqlx::query(
+        "UPDATE attempts SET answered = ?, result = ?, status = ?, code = ?, text = ?, request_id = ? \
+         WHERE id = ? AND answered IS NULL",
+    )
+    .bind(now)
+    .bind(result.result)
+    .bind(result.status)
+    .bind(result.code.as_deref())
+    .bind(result.text.as_deref())
+    .bind(result.request_id.as_deref())
+    .bind(result.attempt.0)
+    .execute(&mut **tx)
+    .await?;
+    one_row(done.rows_affected(), || format!("attempt {} has a result already", result.attempt))?;
+    sqlx::query("DELETE FROM open_attempts WHERE attempt = ?")
+        .bind(result.attempt.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+async fn write_missed(tx: &mut Tx, missed: &MissedRange, now: i64) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO missed (rule, action, first, last, count, kind, reason, recorded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(missed.rule.as_str())
+    .bind(missed.action.word())
+    .bind(micros(missed.first))
+    .bind(micros(missed.last))
+    .bind(i64::try_from(missed.count).unwrap_or(i64::MAX))
+    .bind(missed.cause.kind.word())
+    .bind(&missed.cause.text)
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn write_mark(tx: &mut Tx, mark: &CoveredMark) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO marks (rule, fingerprint, until) VALUES (?, ?, ?) \
+         ON CONFLICT (rule) DO UPDATE SET fingerprint = excluded.fingerprint, until = excluded.until",
+    )
+    .bind(mark.rule.as_str())
+    .bind(&mark.fingerprint)
+    .bind(micros(mark.until))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub(super) async fn keep_config(store: &SqliteStore, text: &str, now: Timestamp) -> Result<(), StoreError> {
+    let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut tx = store.begin().await?;
+    let written = async {
+        sqlx::query("INSERT INTO configs (hash, text) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")
+            .bind(&hash)
+            .bind(text)
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "INSERT INTO config_log (hash, since) SELECT ?1, ?2 \
+             WHERE ?1 IS NOT (SELECT hash FROM config_log ORDER BY id DESC LIMIT 1)",
+        )
+        .bind(&hash)
+        .bind(micros(now))
+        .execute(&mut *tx)
+        .await
+    };
+    let written = written.await;
+    match written {
+        Ok(_) => tx.commit().await.map_err(|error| store.unusable(&error)),
+        Err(error) => Err(store.unusable(&error)),
+    }
+}
+
+pub(super) async fn prune(store: &SqliteStore, before: Timestamp) -> Result<u64, StoreError> {
+    let mut tx = store.begin().await?;
+    let pruned = async {
+        let runs = sqlx::query("DELETE FROM runs WHERE ended IS NOT NULL AND ended < ?")
+            .bind(micros(before))
+            .execute(&mut *tx)
+            .await?;
+        let missed = sqlx::query("DELETE FROM missed WHERE recorded < ?")
+            .bind(micros(before))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "DELETE FROM attempts WHERE answered IS NOT NULL AND answered < ? \
+             AND id NOT IN (SELECT attempt FROM attempt_targets) AND id < (SELECT max(id) FROM attempts)",
+        )
+        .bind(micros(before))
+        .execute(&mut *tx)
+        .await?;
+        Ok::<u64, sqlx::Error>(runs.rows_affected() + missed.rows_affected())
+    };
+    let pruned = pruned.await;
+    match pruned {
+        Ok(rows) => tx.commit().await.map(|()| rows).map_err(|error| store.unusable(&error)),
+        Err(error) => Err(store.unusable(&error)),
+    }
+}

@@ -1,0 +1,98 @@
+//! The command line: one file a command. Results on standard output, words about them on standard error.
+
+mod ask;
+mod check;
+mod client;
+mod demo;
+mod exit;
+mod history;
+mod host;
+mod load;
+mod person;
+mod plan;
+mod run;
+mod sandbox;
+mod show;
+mod status;
+mod world;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use exit::Exit;
+
+/// Starts and stops NAVER Cloud servers on schedule, watches until they really run, and records every outcome.
+#[derive(Parser)]
+#[command(name = "sunup", version, about, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 unexpected; 2 usage; 3 a run ended other than done; 69 the cloud or the \
+store cannot be reached; 75 another daemon holds the journal; 78 the configuration is wrong."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone)]
+struct Common {
+    /// The configuration file [default: $SUNUP_CONFIG, or /etc/sunup/sunup.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Results as JSON Lines
+    #[arg(long, global = true)]
+    json: bool,
+    /// The daemon's control socket [default: /run/sunup/control.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon
+    Run,
+    /// Watch the daemon at work against the sandbox; needs nothing
+    Demo(demo::Options),
+    /// Serve an imitation of the NCP API to rehearse with
+    Sandbox(sandbox::Options),
+    /// Read the configuration and report every problem; touches nothing
+    Check,
+    /// Show the coming occurrences
+    Plan(plan::Options),
+    /// Start groups or servers now, and watch until they run
+    Start(person::Options),
+    /// Stop groups or servers now, and watch until they are down
+    Stop(person::Options),
+    /// Show what runs now, what comes next, and what failed last
+    Status,
+    /// Show past runs, or one run whole
+    History(history::Options),
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run => run::main(&cli.common),
+        Command::Demo(options) => demo::main(&options),
+        Command::Sandbox(options) => sandbox::main(&options),
+        Command::Check => check::main(&cli.common),
+        Command::Plan(options) => plan::main(&cli.common, &options),
+        Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),
+        Command::Stop(options) => person::main(&cli.common, crate::domain::name::Action::Stop, &options),
+        Command::Status => status::main(&cli.common),
+        Command::History(options) => history::main(&cli.common, &options),
+    };
+    match done {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            show::problem(&error);
+            Exit::of(&error).code()
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Moments as people write them on the command line.
+
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+
+use super::exit::Exit;
+
+/// Reads `08:50` (its next occurrence), `2026-12-01` (its midnight), `2026-12-01T08:50` in the zone, or RFC 3339.
+///
+/// A time that clocks jump over is read with the offset before the jump; one that comes twice means the first.
+pub(super) fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Timestamp> {
+    if let Ok(exact) = text.parse::<Timestamp>() {
+        return Ok(exact);
+    }
+    let wall = if let Ok(time) = text.parse::<Time>()
+        && !text.contains('-')
+    {
+        let today = now.to_zoned(zone.clone());
+        let at = today.date().to_datetime(time);
+        let first = zone.to_timestamp(at)?;
+        return Ok(if first > now { first } else { zone.to_timestamp(at.checked_add(1.day())?)? });
+    } else if let Ok(wall) = text.parse::<DateTime>() {
+        wall
+    } else if let Ok(date) = text.parse::<Date>() {
+        date.to_datetime(Time::midnight())
+    } else {
+        return Err(Exit::Usage.with(format!(
+            "`{text}` is no moment; write `08:50`, `2026-12-01`, `2026-12-01T08:50` or `2026-12-01T08:50:00+09:00`"
+        )));
+    };
+    Ok(zone.to_timestamp(wall)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_clock_time_means_its_next_occurrence() {
+        let zone = TimeZone::get("Asia/Seoul").unwrap();
+        // 09:00 in Seoul.
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let table = [
+            ("18:00", "2026-11-24T09:00:00Z"),
+            ("08:50", "2026-11-24T23:50:00Z"),
+            ("09:00", "2026-11-25T00:00:00Z"),
+            ("2026-12-01", "2026-11-30T15:00:00Z"),
+            ("2026-12-01T08:50", "2026-11-30T23:50:00Z"),
+            ("2026-12-01T08:50:00+01:00", "2026-12-01T07:50:00Z"),
+        ];
+
+        for (text, want) in table {
+            assert_eq!(moment(text, &zone, now).unwrap().to_string(), want, "{text}");
+        }
+        for text in ["soon", "25:00", "2026-13-01", ""] {
+            assert!(moment(text, &zone, now).is_err(), "{text}");
+        }
+    }
+}

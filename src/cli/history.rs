@@ -1,0 +1,219 @@
+//! `sunup history`: past runs, or one run whole.
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::{Client, Daemon};
+use super::exit::Exit;
+use super::{Common, ask, load, show};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::store::SqliteStore;
+use crate::daemon::control::HistoryRequest;
+use crate::daemon::view;
+use crate::domain::name::RunId;
+use crate::ports::clock::Clock;
+use crate::ports::store::Store;
+use crate::settings::{Settings, StoreLocation};
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// The number of one run, to see it whole
+    run: Option<i64>,
+    /// Only of this rule
+    #[arg(long, value_name = "NAME")]
+    rule: Option<String>,
+    /// Only with this server, by number or name
+    #[arg(long, value_name = "SERVER")]
+    server: Option<String>,
+    /// Only due at or after this moment
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Only due before this moment
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    /// Only those that ended other than done
+    #[arg(long)]
+    failed: bool,
+    /// At most so many, the newest ones
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        // A file that is broken must not hide the past.
+        let read = load::text(&load::path(common)).ok();
+        let settings =
+            read.as_deref().and_then(|text| Settings::read(text).ok()).map(|loaded| loaded.settings);
+        let request = request(options, settings.as_ref())?;
+        let found = match Client::find(&load::socket(common)).await? {
+            Daemon::There(client) => match options.run {
+                Some(run) => vec![client.get(&format!("/v1/runs/{run}")).await?],
+                None => as_list(client.post("/v1/history", &request).await?),
+            },
+            Daemon::Absent => {
+                let location = read.as_deref().map_or(StoreLocation::Default, Settings::store_of);
+                from_journal(&location, settings.as_ref(), options.run, request).await?
+            }
+        };
+        match (common.json, options.run) {
+            (true, _) => found.iter().rev().for_each(|entry| show::line(&entry.to_string())),
+            (false, Some(_)) => found.iter().for_each(print_run),
+            (false, None) => print_list(&found),
+        }
+        Ok(Exit::Done)
+    })
+}
+
+fn as_list(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(list) => list,
+        other => vec![other],
+    }
+}
+
+fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<HistoryRequest> {
+    let zone = view::zone_of(settings, None);
+    let now = SystemClock.now();
+    let moment =
+        |text: &Option<String>| text.as_deref().map(|text| ask::moment(text, &zone, now)).transpose();
+    Ok(HistoryRequest {
+        rule: options.rule.clone(),
+        server: options.server.clone(),
+        from: moment(&options.from)?,
+        to: moment(&options.to)?,
+        failed: options.failed,
+        limit: Some(options.limit),
+    })
+}
+
+async fn from_journal(
+    location: &StoreLocation,
+    settings: Option<&Settings>,
+    run: Option<i64>,
+    request: HistoryRequest,
+) -> anyhow::Result<Vec<Value>> {
+    let store = SqliteStore::open_to_read(&load::journal(location)).await?;
+    match run {
+        Some(run) => match store.run(RunId(run)).await? {
+            Some((record, attempts)) => Ok(vec![view::story(&record, &attempts, settings)]),
+            None => Err(Exit::Usage.with(format!("there is no run {run}"))),
+        },
+        None => {
+            let entries = store.history(&request.query()).await?;
+            Ok(entries.iter().map(|entry| view::entry(entry, settings)).collect())
+        }
+    }
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn number(value: &Value, field: &str) -> String {
+    value.get(field).and_then(Value::as_i64).map(|n| n.to_string()).unwrap_or_default()
+}
+
+fn origin(entry: &Value) -> String {
+    if text(entry, "rule").is_empty() {
+        format!("by {}", text(entry, "who"))
+    } else {
+        text(entry, "rule").to_owned()
+    }
+}
+
+/// `2 started, 1 failed` from the lines of targets.
+fn counts(entry: &Value) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for target in list(entry, "targets") {
+        let word =
+            if text(target, "outcome").is_empty() { text(target, "state") } else { text(target, "outcome") };
+        match counts.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((word, 1)),
+        }
+    }
+    let parts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    if parts.is_empty() { text(entry, "reason").to_owned() } else { parts.join(", ") }
+}
+
+fn print_list(found: &[Value]) {
+    if found.is_empty() {
+        show::word("there is no such run");
+        return;
+    }
+    let mut table = show::table(&["RUN", "DUE", "ACTION", "RULE", "OUTCOME", "SERVERS"]);
+    for entry in found.iter().rev() {
+        let times = number(entry, "occurrences");
+        let due = if times.is_empty() || times == "1" {
+            text(entry, "due").to_owned()
+        } else {
+            format!("{} and on, {times} times to {}", text(entry, "due"), text(entry, "last"))
+        };
+        let outcome = if text(entry, "outcome").is_empty() { "open" } else { text(entry, "outcome") };
+        table.add_row(vec![
+            number(entry, "run"),
+            due,
+            text(entry, "action").to_owned(),
+            origin(entry),
+            outcome.to_owned(),
+            counts(entry),
+        ]);
+    }
+    show::line(&show::trimmed(&table));
+}
+
+fn print_run(run: &Value) {
+    let outcome = if text(run, "outcome").is_empty() { "open" } else { text(run, "outcome") };
+    show::line(&format!(
+        "run {}: {} for {}, due at {}, claimed at {}: {outcome}",
+        number(run, "run"),
+        text(run, "action"),
+        origin(run),
+        text(run, "due"),
+        text(run, "claimed")
+    ));
+    let mut table = show::table(&["SERVER", "NAME", "OUTCOME", "ATTEMPTS", "ASKED", "CONFIRMED", "REASON"]);
+    for target in list(run, "targets") {
+        let outcome =
+            if text(target, "outcome").is_empty() { text(target, "state") } else { text(target, "outcome") };
+        let reason = [text(target, "reason"), text(target, "remark")].join(" ");
+        table.add_row(vec![
+            text(target, "server").to_owned(),
+            text(target, "name").to_owned(),
+            outcome.to_owned(),
+            number(target, "attempts"),
+            text(target, "requested_at").to_owned(),
+            text(target, "confirmed_at").to_owned(),
+            reason.trim().to_owned(),
+        ]);
+    }
+    show::line(&show::trimmed(&table));
+    for attempt in list(run, "attempt_list") {
+        let servers: Vec<&str> = list(attempt, "servers").iter().filter_map(Value::as_str).collect();
+        let status = number(attempt, "http_status");
+        let details: Vec<String> = [
+            (!status.is_empty()).then(|| format!("HTTP {status}")),
+            Some(text(attempt, "code")).filter(|code| !code.is_empty()).map(|code| format!("code {code}")),
+            Some(text(attempt, "text")).filter(|text| !text.is_empty()).map(ToOwned::to_owned),
+            Some(text(attempt, "request_id")).filter(|id| !id.is_empty()).map(|id| format!("request {id}")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        show::line(&format!(
+            "attempt {} at {}: {} {}: {}{}",
+            number(attempt, "attempt"),
+            text(attempt, "intended_at"),
+            text(attempt, "action"),
+            servers.join(" "),
+            if text(attempt, "result").is_empty() { "open" } else { text(attempt, "result") },
+            if details.is_empty() { String::new() } else { format!(" ({})", details.join(", ")) }
+        ));
+    }
+}

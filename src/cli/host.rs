@@ -1,0 +1,93 @@
+//! The engine on its own thread: it stays exact while tasks that talk to the cloud are busy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::adapters::clock::timer;
+use crate::adapters::notify::LogNotifier;
+use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts};
+use crate::domain::name::AccountName;
+use crate::ports::clock::Clock;
+use crate::ports::store::Store;
+use crate::settings::Settings;
+
+/// What an engine is to be made of.
+pub(super) struct Setup {
+    pub(super) mode: Mode,
+    pub(super) settings: Arc<Settings>,
+    pub(super) old_settings: Option<Settings>,
+    pub(super) config_problem: Option<String>,
+    pub(super) lines: BTreeMap<AccountName, AccountLine>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) alive: Box<dyn FnMut(&Beat) + Send>,
+    pub(super) alive_every: Option<Duration>,
+}
+
+/// An engine at work.
+pub(super) struct Hosted {
+    /// Its ear.
+    pub(super) inputs: mpsc::Sender<Input>,
+    done: oneshot::Receiver<anyhow::Result<()>>,
+}
+
+/// Starts an engine on its own thread, with its housekeeping.
+pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
+    let (inputs, receiver) = mpsc::channel(INPUTS_MAX);
+    let (again, rebuild) = mpsc::channel(1);
+    if setup.mode == Mode::Daemon {
+        tokio::spawn(crate::daemon::housekeeping::run(inputs.clone(), rebuild));
+    }
+    let parts = Parts {
+        mode: setup.mode,
+        settings: setup.settings,
+        old_settings: setup.old_settings,
+        config_problem: setup.config_problem,
+        lines: setup.lines,
+        clock: setup.clock,
+        store: setup.store,
+        notifier: Arc::new(LogNotifier),
+        io: Handle::current(),
+        inputs: receiver,
+        reports: inputs.clone(),
+        alive: setup.alive,
+        rebuild: Box::new(move || {
+            // One wish to build again is as good as two.
+            let _ = again.try_send(());
+        }),
+        alive_every: setup.alive_every,
+    };
+    let (finished, done) = oneshot::channel();
+    let work = move || {
+        let ended = run(parts);
+        // Nobody may wait for it any more; the thread ends all the same.
+        let _ = finished.send(ended);
+    };
+    std::thread::Builder::new().name("engine".into()).spawn(work).context("no thread for the engine")?;
+    Ok(Hosted { inputs, done })
+}
+
+fn run(parts: Parts) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no runtime for the engine")?;
+    runtime.block_on(async {
+        let timer = timer().context("the system has no timer")?;
+        let engine = Engine::new(parts).await?;
+        engine.run(timer).await?;
+        Ok(())
+    })
+}
+
+impl Hosted {
+    /// Waits until the engine has ended.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<()> {
+        (&mut self.done).await.context("the engine ended without a word")?
+    }
+}

@@ -1,0 +1,306 @@
+//! `sunup start` and `sunup stop`: a person's run, through the daemon, or through an engine of its own where there is none.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use super::client::{Client, Daemon};
+use super::exit::Exit;
+use super::host::{Hosted, Setup, host};
+use super::{Common, load, show, world};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::store::{Holder, SqliteStore};
+use crate::adapters::{environment, logging};
+use crate::daemon::control::{RunRequest, person_run};
+use crate::daemon::engine::{Input, Mode};
+use crate::daemon::{signals, view};
+use crate::domain::guard::{Naming, Subject};
+use crate::domain::name::{Action, RunId};
+use crate::ports::clock::Clock;
+use crate::ports::store::{Store, StoreError};
+use crate::settings::{LogLevel, Settings};
+
+/// How often a run is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// The most servers that have a line of their own on a terminal.
+const BARS_MAX: usize = 30;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// Names of groups
+    #[arg(value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Servers by number
+    #[arg(long, value_name = "NUMBER", num_args = 1..)]
+    server: Vec<String>,
+    /// Only show what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before a stop
+    #[arg(long)]
+    yes: bool,
+}
+
+pub(super) fn main(common: &Common, action: Action, options: &Options) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(person(common, action, options));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
+}
+
+async fn person(common: &Common, action: Action, options: &Options) -> anyhow::Result<Exit> {
+    if options.groups.is_empty() && options.server.is_empty() {
+        return Err(Exit::Usage.with("name a group, or a server with --server"));
+    }
+    let request = RunRequest {
+        action: action.word().to_owned(),
+        groups: options.groups.clone(),
+        servers: options.server.clone(),
+        who: environment::login_name(),
+    };
+    if options.dry_run {
+        return dry_run(common, &request);
+    }
+    if action == Action::Stop && !options.yes && std::io::stdin().is_terminal() && !confirmed(&request)? {
+        show::word("nothing was stopped");
+        return Ok(Exit::Done);
+    }
+    match Client::find(&load::socket(common)).await? {
+        Daemon::There(client) => with_daemon(common, &client, &request).await,
+        Daemon::Absent => alone(common, &request).await,
+    }
+}
+
+fn confirmed(request: &RunRequest) -> anyhow::Result<bool> {
+    let what: Vec<&str> = request.groups.iter().chain(&request.servers).map(String::as_str).collect();
+    write!(anstream::stderr(), "stop {}? [y/N] ", what.join(", "))?;
+    anstream::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn dry_run(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
+    let settings = load::settings(common)?;
+    let run = person_run(request, &settings).map_err(|words| Exit::Usage.with(words))?;
+    let mut servers: Vec<_> = settings.servers_of(&run.groups, run.action).into_keys().collect();
+    servers.extend(run.servers);
+    servers.sort();
+    servers.dedup();
+    let too_many = settings.limits.forbid_size(servers.len());
+    for server in servers {
+        let groups = settings.groups_holding(&server);
+        let subject = Subject { no: &server.no, name: Naming::NotYetSeen, groups: &groups };
+        let forbidden = too_many.clone().or_else(|| settings.limits.forbid(run.action, &subject));
+        match (common.json, forbidden) {
+            (true, forbidden) => show::line(
+                &serde_json::json!({"server": server.no.as_str(), "account": server.account.as_str(),
+                    "action": run.action.word(), "forbidden": forbidden.map(|reason| reason.to_string())})
+                .to_string(),
+            ),
+            (false, None) => show::line(&format!(
+                "would {} server {} of account {}",
+                run.action, server.no, server.account
+            )),
+            (false, Some(reason)) => show::line(&format!("would skip server {}: {}", server.no, reason.text)),
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn with_daemon(common: &Common, client: &Client, request: &RunRequest) -> anyhow::Result<Exit> {
+    let claimed = client.post("/v1/runs", request).await?;
+    let id = claimed.get("run").and_then(Value::as_i64).unwrap_or(0);
+    let mut progress = Progress::new(common, id);
+    let mut signals = signals::Stream::new()?;
+    loop {
+        let story = client.get(&format!("/v1/runs/{id}")).await?;
+        if let Some(exit) = progress.show(&story) {
+            return Ok(exit);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            _ = signals.next() => {
+                show::word(&format!("the daemon goes on with run {id} without you; see `sunup history {id}`"));
+                return Ok(Exit::NotDone);
+            }
+        }
+    }
+}
+
+/// No daemon: the run is carried out here, under the daemon's own lock and as the daemon's user.
+async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
+    let settings = load::settings(common)?;
+    let run = person_run(request, &settings).map_err(|words| Exit::Usage.with(words))?;
+    let journal = load::journal(&settings.store);
+    become_owner(&journal)?;
+    logging::begin(settings.log_format, LogLevel::Warn, settings.timezone.clone().unwrap_or(TimeZone::UTC));
+    let store = Arc::new(open(&journal, request).await?);
+    world::choose_tls();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let settings = Arc::new(settings);
+    let mut hosted = host(Setup {
+        mode: Mode::OneShot,
+        settings: Arc::clone(&settings),
+        old_settings: None,
+        config_problem: None,
+        lines: world::accounts(&settings, &clock),
+        clock,
+        store: store.clone(),
+        alive: Box::new(|_| {}),
+        alive_every: None,
+    })?;
+    show::word("no daemon is running, so this command carries the run out by itself");
+    let (reply, claimed) = oneshot::channel();
+    let sent = hosted.inputs.send(Input::Command { run, reply }).await.is_ok();
+    let mut signals = signals::Stream::new()?;
+    let id = tokio::select! {
+        claimed = claimed => match claimed {
+            Ok(Ok(id)) if sent => id,
+            Ok(Err(words)) => return Err(Exit::Unexpected.with(words)),
+            _ => { hosted.ended().await?; return Ok(Exit::Unexpected) }
+        },
+        _ = signals.next() => return give_up(&mut hosted).await,
+    };
+    let mut progress = Progress::new(common, id.0);
+    let exit = loop {
+        let ended = tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+            ended = hosted.ended() => { ended?; true }
+            _ = signals.next() => return give_up(&mut hosted).await,
+        };
+        let story = story(store.as_ref(), id, &settings).await?;
+        match progress.show(&story) {
+            Some(exit) if ended => break exit,
+            // The journal knows the end; the engine closes tidily.
+            Some(_) | None if !ended => {}
+            _ => break Exit::Unexpected,
+        }
+    };
+    store.close().await;
+    Ok(exit)
+}
+
+async fn give_up(hosted: &mut Hosted) -> anyhow::Result<Exit> {
+    show::word(
+        "ending: requests on the wire are waited for; nobody goes on with this run until a daemon or command runs again",
+    );
+    if hosted.inputs.send(Input::Shutdown).await.is_ok() {
+        hosted.ended().await?;
+    }
+    Ok(Exit::NotDone)
+}
+
+async fn story(store: &SqliteStore, id: RunId, settings: &Settings) -> anyhow::Result<Value> {
+    match store.run(id).await? {
+        Some((record, attempts)) => Ok(view::story(&record, &attempts, Some(settings))),
+        None => Err(Exit::Unexpected.with(format!("run {id} is not in the journal"))),
+    }
+}
+
+async fn open(journal: &Path, request: &RunRequest) -> anyhow::Result<SqliteStore> {
+    match SqliteStore::open(journal, Holder::Command).await {
+        Err(error @ StoreError::Unusable { .. }) => {
+            let servers: String = request.servers.iter().map(|no| format!(" --server {no}")).collect();
+            let command = format!("sudo sunup {} {}{servers}", request.action, request.groups.join(" "));
+            Err(anyhow::Error::from(error).context(format!("run `{command}`, or start the daemon")))
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Root goes on as the user that the journal belongs to, so that the daemon can write it afterwards.
+fn become_owner(journal: &Path) -> anyhow::Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    let owner =
+        std::fs::metadata(journal).or_else(|_| std::fs::metadata(journal.parent().unwrap_or(Path::new("/"))));
+    let Ok(owner) = owner else { return Ok(()) };
+    if owner.uid() == 0 {
+        return Ok(());
+    }
+    let mut command = std::process::Command::new(std::env::current_exe()?);
+    let error = command.args(std::env::args_os().skip(1)).uid(owner.uid()).gid(owner.gid()).exec();
+    Err(Exit::Unexpected.with(format!("cannot go on as the journal's owner (user {}): {error}", owner.uid())))
+}
+
+/// Shows a run's progress: bars on a terminal, plain lines elsewhere.
+struct Progress {
+    id: i64,
+    json: bool,
+    bars: Option<MultiProgress>,
+    lines: BTreeMap<String, (ProgressBar, String)>,
+}
+
+impl Progress {
+    fn new(common: &Common, id: i64) -> Self {
+        let terminal = std::io::stderr().is_terminal() && !common.json;
+        Self { id, json: common.json, bars: terminal.then(MultiProgress::new), lines: BTreeMap::new() }
+    }
+
+    /// Shows what is new; the exit code once the run has ended.
+    fn show(&mut self, story: &Value) -> Option<Exit> {
+        let text =
+            |value: &Value, field: &str| value.get(field).and_then(Value::as_str).unwrap_or("").to_owned();
+        let empty = Vec::new();
+        for target in story.get("targets").and_then(Value::as_array).unwrap_or(&empty) {
+            let (outcome, state) = (text(target, "outcome"), text(target, "state"));
+            let why = if outcome.is_empty() { text(target, "why") } else { text(target, "reason") };
+            let word = if outcome.is_empty() { state } else { outcome.clone() };
+            let shown = if why.is_empty() { word } else { format!("{word}: {why}") };
+            self.line(&text(target, "server"), &text(target, "name"), &shown, !outcome.is_empty());
+        }
+        let outcome = text(story, "outcome");
+        if outcome.is_empty() {
+            return None;
+        }
+        if self.json {
+            show::line(&story.to_string());
+        } else {
+            show::line(&format!("run {}: {outcome}", self.id));
+        }
+        Some(if outcome == "done" { Exit::Done } else { Exit::NotDone })
+    }
+
+    fn line(&mut self, server: &str, name: &str, shown: &str, over: bool) {
+        let label = if name.is_empty() { server.to_owned() } else { format!("{server} ({name})") };
+        let news = self.lines.get(server).is_none_or(|(_, before)| before != shown);
+        if !news {
+            return;
+        }
+        let Some(bars) =
+            self.bars.as_ref().filter(|_| self.lines.len() < BARS_MAX || self.lines.contains_key(server))
+        else {
+            show::word(&format!("server {label}: {shown}"));
+            self.lines.insert(server.to_owned(), (ProgressBar::hidden(), shown.to_owned()));
+            return;
+        };
+        let bar = match self.lines.remove(server) {
+            Some((bar, _)) => bar,
+            None => {
+                let bar = bars.add(ProgressBar::new_spinner());
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(Duration::from_millis(120));
+                bar
+            }
+        };
+        bar.set_message(format!("server {label}: {shown}"));
+        if over {
+            bar.finish();
+        }
+        self.lines.insert(server.to_owned(), (bar, shown.to_owned()));
+    }
+}

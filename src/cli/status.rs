@@ -1,0 +1,132 @@
+//! `sunup status`: what runs now, what comes next, what failed last.
+
+use serde_json::{Value, json};
+
+use super::client::{Client, Daemon};
+use super::exit::Exit;
+use super::{Common, load, show};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::store::SqliteStore;
+use crate::daemon::view;
+use crate::domain::plan::occurrences;
+use crate::ports::clock::Clock;
+use crate::ports::store::{HistoryQuery, Store};
+
+pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match Client::find(&load::socket(common)).await? {
+            Daemon::There(client) => {
+                let status = client.get("/v1/status").await?;
+                if common.json {
+                    show::line(&status.to_string());
+                } else {
+                    print(&status);
+                }
+                Ok(Exit::Done)
+            }
+            Daemon::Absent => without_daemon(common).await,
+        }
+    })
+}
+
+/// Without a daemon the journal and the plan still tell something.
+async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
+    let settings = load::settings(common)?;
+    let now = SystemClock.now();
+    let next: Vec<Value> = occurrences(settings.rules.values(), now, jiff::Timestamp::MAX)
+        .take(10)
+        .map(|occurrence| view::occurrence(&occurrence, &settings))
+        .collect();
+    let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await;
+    let failed = match &store {
+        Ok(store) => {
+            store.history(&HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() }).await?
+        }
+        Err(_) => vec![],
+    };
+    let status = json!({
+        "state": "not running",
+        "next": next,
+        "open_runs": [],
+        "last_failed": failed.first().map(|entry| view::entry(entry, Some(&settings))),
+    });
+    if common.json {
+        show::line(&status.to_string());
+        return Ok(Exit::Done);
+    }
+    show::line(
+        "no daemon is running: nothing will be started or stopped; start it with `systemctl start sunup`",
+    );
+    print_next(&status);
+    Ok(Exit::Done)
+}
+
+fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+    value.get(field).and_then(Value::as_str).unwrap_or("")
+}
+
+fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn print(status: &Value) {
+    let pid = status.get("pid").and_then(Value::as_u64).unwrap_or(0);
+    show::line(&format!(
+        "running since {} as process {pid}, sunup {}",
+        text(status, "started"),
+        text(status, "version")
+    ));
+    if !text(status, "config_problem").is_empty() {
+        show::line(&format!("the configuration file is not in force: {}", text(status, "config_problem")));
+    }
+    if !text(status, "held").is_empty() {
+        show::line(&format!("holding, so nothing is started or stopped: {}", text(status, "held")));
+    }
+    for account in list(status, "accounts").iter().filter(|account| !text(account, "trouble").is_empty()) {
+        show::line(&format!("account {}: {}", text(account, "account"), text(account, "trouble")));
+    }
+    show::line(&format!("zone data: {}", text(status, "zone_data")));
+    let open = list(status, "open_runs");
+    if open.is_empty() {
+        show::line("no run is open");
+    }
+    for run in open {
+        let origin = if text(run, "rule").is_empty() { text(run, "who") } else { text(run, "rule") };
+        let id = run.get("run").and_then(Value::as_i64).unwrap_or(0);
+        show::line(&format!("run {id} ({origin}): {} due at {}", text(run, "action"), text(run, "due")));
+        let mut table = show::table(&["", "SERVER", "NAME", "STATE", "WHY"]);
+        for target in list(run, "targets") {
+            let state = if text(target, "outcome").is_empty() {
+                text(target, "state")
+            } else {
+                text(target, "outcome")
+            };
+            table.add_row(vec!["", text(target, "server"), text(target, "name"), state, text(target, "why")]);
+        }
+        show::line(&show::trimmed(&table));
+    }
+    print_next(status);
+    if let Some(failed) = status.get("last_failed").filter(|failed| !failed.is_null()) {
+        show::line(&format!("\nlast failed: {}", text(failed, "text")));
+    }
+}
+
+fn print_next(status: &Value) {
+    let next = list(status, "next");
+    if next.is_empty() {
+        show::line("\nnothing is planned");
+        return;
+    }
+    let mut table = show::table(&["NEXT", "ACTION", "GROUPS", "RULE"]);
+    for occurrence in next {
+        let groups: Vec<&str> = list(occurrence, "groups").iter().filter_map(Value::as_str).collect();
+        table.add_row(vec![
+            text(occurrence, "due"),
+            text(occurrence, "action"),
+            &groups.join(", "),
+            text(occurrence, "rule"),
+        ]);
+    }
+    show::line(&format!("\n{}", show::trimmed(&table)));
+}

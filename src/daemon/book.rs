@@ -1,0 +1,404 @@
+//! What the engine knows: open runs, what was seen, how accounts fare, and how far each rule is decided.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::lines::Line;
+use super::rate::Bucket;
+use super::view::counts;
+use crate::domain::breaker::Breaker;
+use crate::domain::guard::{Naming, Subject};
+use crate::domain::name::{AccountName, Action, AttemptId, RuleName, RunId, ServerId, ServerNo};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::plan::{self, Occurrence};
+use crate::domain::server::{Found, Sight, Standing};
+use crate::domain::target::{Event, Policy, Progress, State, step};
+use crate::ports::cloud::Cloud;
+use crate::ports::notifier::{Notice, NoticeKind, Urgency};
+use crate::ports::store::{Change, OpenRun, Opening, RunHead, Target, Turn};
+use crate::settings::Settings;
+
+/// How long a server that did not get there in time is watched all the same.
+const AFTERWATCH: Duration = Duration::from_hours(1);
+
+/// What the engine needs of an account: its cloud, its pace and the size of its batches.
+#[derive(Clone)]
+pub struct AccountLine {
+    /// The cloud of the account.
+    pub cloud: Arc<dyn Cloud>,
+    /// Its pace.
+    pub bucket: Arc<Bucket>,
+    /// The most servers in one request.
+    pub batch: usize,
+}
+
+/// How an account fares.
+pub(super) struct AccountState {
+    pub(super) line: AccountLine,
+    pub(super) breaker: Breaker,
+    pub(super) looking: bool,
+    pub(super) asks_open: usize,
+    pub(super) look_after: Timestamp,
+    pub(super) look_failures: u32,
+    /// While keys are refused: one careful try, not before this moment.
+    pub(super) careful: Option<Timestamp>,
+    /// The trouble that people were told of, until it passes.
+    pub(super) told: Option<Reason>,
+}
+
+impl AccountState {
+    pub(super) fn new(line: AccountLine) -> Self {
+        Self {
+            line,
+            breaker: Breaker::Closed,
+            looking: false,
+            asks_open: 0,
+            look_after: Timestamp::UNIX_EPOCH,
+            look_failures: 0,
+            careful: None,
+            told: None,
+        }
+    }
+}
+
+/// An open run.
+pub(super) struct Run {
+    pub(super) head: RunHead,
+    pub(super) targets: BTreeMap<ServerId, Target>,
+}
+
+/// An open attempt.
+pub(super) struct OpenAttempt {
+    pub(super) action: Action,
+    pub(super) servers: Vec<ServerNo>,
+}
+
+/// A server that is watched after its target ended.
+pub(super) struct Afterwatch {
+    pub(super) run: RunId,
+    pub(super) server: ServerId,
+    pub(super) action: Action,
+    pub(super) until: Timestamp,
+    pub(super) next: Timestamp,
+}
+
+/// All that the engine knows.
+pub(super) struct Book {
+    pub(super) settings: Arc<Settings>,
+    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) covered: BTreeMap<RuleName, Timestamp>,
+    pub(super) queue: BTreeSet<Occurrence>,
+    pub(super) sights: BTreeMap<ServerId, (Sight, Option<String>)>,
+    pub(super) accounts: BTreeMap<AccountName, AccountState>,
+    pub(super) attempts: BTreeMap<AttemptId, (AccountName, OpenAttempt)>,
+    pub(super) unanswered: BTreeMap<ServerId, (Action, Timestamp)>,
+    pub(super) afterwatch: Vec<Afterwatch>,
+    pub(super) recent_asks: VecDeque<Timestamp>,
+    pub(super) last_attempt: i64,
+    pub(super) last_failed: Option<(RunId, String)>,
+}
+
+/// What one turn is going to record and do.
+pub(super) struct Draft {
+    pub(super) now: Timestamp,
+    pub(super) turn: Turn,
+    pub(super) lines: Vec<Line>,
+    pub(super) notices: Vec<Notice>,
+    /// The runs of this turn's commands, once they are claimed.
+    pub(super) command_runs: Vec<Option<RunId>>,
+    before: BTreeMap<(RunId, ServerId), Progress>,
+}
+
+impl Draft {
+    pub(super) fn new(now: Timestamp) -> Self {
+        let turn = Turn { at: Some(now), ..Turn::default() };
+        Self {
+            now,
+            turn,
+            lines: Vec::new(),
+            notices: Vec::new(),
+            command_runs: Vec::new(),
+            before: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, kind: NoticeKind, urgency: Urgency, text: String) {
+        self.notices.push(Notice { kind, urgency, text });
+    }
+}
+
+impl Book {
+    pub(super) fn new(
+        settings: Arc<Settings>,
+        opening: Opening,
+        lines: BTreeMap<AccountName, AccountLine>,
+    ) -> Self {
+        let runs = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
+        Self {
+            settings,
+            runs,
+            covered: BTreeMap::new(),
+            queue: BTreeSet::new(),
+            sights: BTreeMap::new(),
+            accounts: lines.into_iter().map(|(name, line)| (name, AccountState::new(line))).collect(),
+            attempts: BTreeMap::new(),
+            unanswered: BTreeMap::new(),
+            afterwatch: Vec::new(),
+            recent_asks: opening.recent_attempts.into(),
+            last_attempt: opening.last_attempt,
+            last_failed: None,
+        }
+    }
+
+    /// Plans the next occurrence of every rule from its covered mark on.
+    pub(super) fn plan_all(&mut self) {
+        let next = |rule| {
+            let covered = self.covered.get(&rule)?;
+            plan::next(self.settings.rules.get(&rule)?, *covered, Timestamp::MAX)
+        };
+        self.queue = self.settings.rules.keys().cloned().filter_map(next).collect();
+    }
+
+    /// Lets an event happen to one target.
+    pub(super) fn happen(&mut self, draft: &mut Draft, run: RunId, server: &ServerId, event: &Event<'_>) {
+        let opposite = self.unanswered.get(server).copied();
+        let Some(open) = self.runs.get_mut(&run) else {
+            return;
+        };
+        let Some(target) = open.targets.get_mut(server) else {
+            return;
+        };
+        let seed = server.to_string();
+        let policy = policy(&open.head, target.limit, opposite, &seed);
+        let after = step(target.progress.clone(), event, &policy, draft.now);
+        if after == target.progress {
+            return;
+        }
+        draft.before.entry((run, server.clone())).or_insert_with(|| target.progress.clone());
+        target.progress = after;
+    }
+
+    /// The open targets of a server.
+    pub(super) fn open_targets_of(&self, server: &ServerId) -> Vec<RunId> {
+        let is_open =
+            |run: &Run| run.targets.get(server).is_some_and(|target| target.progress.outcome().is_none());
+        self.runs.iter().filter(|(_, run)| is_open(run)).map(|(id, _)| *id).collect()
+    }
+
+    /// All open targets.
+    pub(super) fn all_open(&self) -> Vec<(RunId, ServerId)> {
+        let open = |(id, run): (&RunId, &Run)| {
+            let id = *id;
+            let targets = run.targets.values().filter(|target| target.progress.outcome().is_none());
+            targets.map(|target| (id, target.server.clone())).collect::<Vec<_>>()
+        };
+        self.runs.iter().flat_map(open).collect()
+    }
+
+    /// The name of a server, where a read has shown it.
+    pub(super) fn name_of(&self, server: &ServerId) -> Option<String> {
+        self.sights.get(server).and_then(|(_, name)| name.clone())
+    }
+
+    /// Why an action must not touch a server.
+    pub(super) fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
+        let groups = self.settings.groups_holding(server);
+        let name = match self.sights.get(server) {
+            Some((_, Some(name))) => Naming::Named(name),
+            Some((_, None)) => Naming::Nameless,
+            None => Naming::NotYetSeen,
+        };
+        let subject = Subject { no: &server.no, name, groups: &groups };
+        self.settings.limits.forbid(action, &subject)
+    }
+
+    /// Turns the changes of a turn into what is recorded, and ends the runs whose last target has ended.
+    pub(super) fn finish(&mut self, draft: &mut Draft) {
+        let before = std::mem::take(&mut draft.before);
+        for ((id, server), before) in before {
+            let name = self.name_of(&server);
+            let Some(run) = self.runs.get_mut(&id) else {
+                continue;
+            };
+            let Some(target) = run.targets.get_mut(&server) else {
+                continue;
+            };
+            if target.progress == before {
+                continue;
+            }
+            target.name = name.or(target.name.take());
+            if worth_a_line(&before, &target.progress) {
+                draft.lines.push(Line::Target {
+                    run: id,
+                    action: run.head.action,
+                    server: server.clone(),
+                    name: target.name.clone(),
+                    progress: target.progress.clone(),
+                });
+            }
+            draft.turn.changes.push(Change {
+                run: id,
+                server: server.clone(),
+                name: target.name.clone(),
+                revision: target.revision,
+                progress: target.progress.clone(),
+            });
+            target.revision += 1;
+            if is_watched_on(target.progress.outcome()) {
+                let until = draft.now.saturating_add(AFTERWATCH).unwrap_or(Timestamp::MAX);
+                let action = run.head.action;
+                self.afterwatch.push(Afterwatch { run: id, server, action, until, next: draft.now });
+            }
+        }
+        let ended: Vec<RunId> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.targets.values().all(|target| target.progress.outcome().is_some()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ended {
+            if let Some(run) = self.runs.remove(&id) {
+                let outcomes: Vec<&Outcome> =
+                    run.targets.values().filter_map(|t| t.progress.outcome()).collect();
+                let outcome = RunOutcome::of(outcomes.iter().copied());
+                draft.turn.ends.push((id, outcome));
+                self.note_end(draft, id, &run.head, outcome, &outcomes);
+            }
+        }
+    }
+
+    /// Says that a run ended, and tells people if it did not end well.
+    pub(super) fn note_end(
+        &mut self,
+        draft: &mut Draft,
+        id: RunId,
+        head: &RunHead,
+        outcome: RunOutcome,
+        outcomes: &[&Outcome],
+    ) {
+        let counts = counts(outcomes);
+        let ended = draft.now;
+        draft.lines.push(Line::RunEnded {
+            run: id,
+            head: head.clone(),
+            outcome,
+            counts: counts.clone(),
+            ended,
+        });
+        if matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
+            return;
+        }
+        let reasons: BTreeSet<String> =
+            outcomes.iter().filter_map(|o| o.reason()).map(|r| r.to_string()).collect();
+        let why: Vec<String> = reasons.into_iter().take(3).collect();
+        let text = format!(
+            "run {id} ({}) ended {}: {counts}. Why: {}. See `sunup history {id}`.",
+            head.origin.words(),
+            outcome.word(),
+            why.join("; ")
+        );
+        self.last_failed = Some((id, text.clone()));
+        draft.tell(NoticeKind::Failed, Urgency::NeedsAPerson, text);
+    }
+
+    /// Takes a sight: open targets of the server learn of it, and so do those that ended without it.
+    pub(super) fn see(&mut self, draft: &mut Draft, server: &ServerId, sight: &Sight, name: Option<String>) {
+        let name = name.or_else(|| self.name_of(server));
+        let news = self.sights.get(server).is_none_or(|(before, _)| before.found != sight.found);
+        if let (true, Found::Server(condition)) = (news, &sight.found) {
+            let condition = condition.to_string();
+            draft.lines.push(Line::Seen { server: server.clone(), name: name.clone(), condition });
+        }
+        self.sights.insert(server.clone(), (sight.clone(), name));
+        for run in self.open_targets_of(server) {
+            self.happen(draft, run, server, &Event::Seen(sight));
+        }
+        let arrived = |watch: &Afterwatch| {
+            let standing = match &sight.found {
+                Found::Server(condition) => condition.standing(watch.action),
+                Found::Absent => Standing::Gone,
+            };
+            watch.server == *server && standing == Standing::Goal
+        };
+        for watch in self.afterwatch.extract_if(.., |watch| arrived(watch)) {
+            let words = format!("got there after all, seen at {}", sight.began);
+            draft.turn.remarks.push((watch.run, watch.server.clone(), words));
+            draft.lines.push(Line::Recovered { run: watch.run, server: watch.server.clone() });
+            let text = format!("server {} of run {} got there after all.", watch.server, watch.run);
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+        }
+    }
+
+    /// Tells people of an account's trouble, once until it passes.
+    pub(super) fn trouble(&mut self, draft: &mut Draft, account: &AccountName, reason: &Reason) {
+        let Some(state) = self.accounts.get_mut(account) else {
+            return;
+        };
+        if state.told.as_ref().is_some_and(|told| told.kind == reason.kind) {
+            return;
+        }
+        state.told = Some(reason.clone());
+        let urgency = match reason.kind {
+            ReasonKind::Credentials => Urgency::NeedsAPerson,
+            _ => Urgency::GoodToKnow,
+        };
+        let remedy = match reason.kind {
+            ReasonKind::Credentials => {
+                " Check the keys, their permissions and the clock; open runs wait until their windows end."
+            }
+            _ => " It is tried again until the windows end.",
+        };
+        draft.tell(NoticeKind::Trouble, urgency, format!("account {account}: {}.{remedy}", reason.text));
+    }
+
+    /// An account's requests go well again.
+    pub(super) fn trouble_passed(&mut self, draft: &mut Draft, account: &AccountName) {
+        let Some(state) = self.accounts.get_mut(account) else {
+            return;
+        };
+        state.careful = None;
+        if let Some(told) = state.told.take() {
+            let text = format!("account {account}: requests go well again (it was: {}).", told.text);
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+        }
+    }
+}
+
+fn open(run: OpenRun) -> Run {
+    Run {
+        head: run.head,
+        targets: run.targets.into_iter().map(|target| (target.server.clone(), target)).collect(),
+    }
+}
+
+/// The policy of a target.
+pub(super) fn policy<'a>(
+    head: &RunHead,
+    limit: Duration,
+    unanswered: Option<(Action, Timestamp)>,
+    seed: &'a str,
+) -> Policy<'a> {
+    let opposite_unanswered = unanswered.filter(|(action, _)| *action != head.action).map(|(_, at)| at);
+    Policy { action: head.action, window_end: head.window_end, limit, opposite_unanswered, seed }
+}
+
+/// A change that people want to read: another kind of state, or another reason to wait.
+fn worth_a_line(before: &Progress, after: &Progress) -> bool {
+    match (&before.state, &after.state) {
+        (State::Waiting { why: old, .. }, State::Waiting { why: new, .. }) => {
+            old.as_ref().map(|r| &r.text) != new.as_ref().map(|r| &r.text)
+        }
+        (old, new) => std::mem::discriminant(old) != std::mem::discriminant(new),
+    }
+}
+
+fn is_watched_on(outcome: Option<&Outcome>) -> bool {
+    match outcome {
+        Some(Outcome::Unknown(_)) => true,
+        Some(Outcome::Failed(reason)) => reason.kind == ReasonKind::TooSlow,
+        _ => false,
+    }
+}

@@ -1,0 +1,345 @@
+//! From what is due to runs: open windows act, closed ones are recorded as missed, and the newest wins for each server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::book::{Book, Draft, Run};
+use super::lines::Line;
+use crate::domain::name::{Action, GroupName, RuleName, ServerId};
+use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::plan::{self, Occurrence};
+use crate::domain::rule::{Missed, Rule, WINDOW_DEFAULT};
+use crate::domain::server::{Found, Standing};
+use crate::domain::target::{Event, Progress, State};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{Claim, CoveredMark, MissedRange, Origin, Recorded, RunHead, Target};
+
+/// A claim later than this after due is late.
+pub(super) const LATE_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// Something due for longer than this and unclaimed is a fault of the timer.
+const TIMER_FAULT_AFTER: SignedDuration = SignedDuration::from_secs(2);
+
+/// A command by a person.
+#[derive(Debug, Clone)]
+pub struct PersonRun {
+    /// What is wanted.
+    pub action: Action,
+    /// For these groups.
+    pub groups: Vec<GroupName>,
+    /// And these servers.
+    pub servers: Vec<ServerId>,
+    /// Who wants it, as the command gave it.
+    pub who: String,
+}
+
+/// The due occurrences of one rule, sorted out.
+struct Due {
+    acting: Option<Occurrence>,
+    missed: Vec<MissedRange>,
+    last: Timestamp,
+}
+
+/// How late the oldest due occurrence is, if the timer should have woken the engine before.
+pub(super) fn overdue(book: &Book, now: Timestamp) -> Option<SignedDuration> {
+    let late = now.duration_since(book.queue.first()?.due);
+    (late > TIMER_FAULT_AFTER).then_some(late)
+}
+
+/// Claims all that is due. `absence` says why it was not claimed before, where it is late.
+pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason) {
+    let now = draft.now;
+    let mut acting: Vec<Occurrence> = Vec::new();
+    while book.queue.first().is_some_and(|first| first.due <= now) {
+        let Some(first) = book.queue.pop_first() else {
+            break;
+        };
+        let Some(rule) = book.settings.rules.get(&first.rule).cloned() else {
+            continue;
+        };
+        let due = sort_out(&rule, first, now, absence);
+        for missed in due.missed {
+            tell_missed(draft, &missed);
+            draft.turn.missed.push(missed);
+        }
+        acting.extend(due.acting);
+        book.covered.insert(rule.name.clone(), due.last);
+        let fingerprint = rule.fingerprint();
+        draft.turn.marks.push(CoveredMark { rule: rule.name.clone(), fingerprint, until: due.last });
+        book.queue.extend(plan::next(&rule, due.last, Timestamp::MAX));
+    }
+    acting.sort();
+    // From the newest back: what a newer occurrence wants decides about the servers of an older one.
+    let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
+    let mut claims = Vec::new();
+    for occurrence in acting.into_iter().rev() {
+        if let Some(rule) = book.settings.rules.get(&occurrence.rule).cloned() {
+            claims.push(claim(book, draft, &rule, &occurrence, &mut wanted));
+        }
+    }
+    claims.reverse();
+    for claim in &claims {
+        tell_late(draft, &claim.head);
+        supersede_older(book, draft, &claim.head, &claim.targets);
+    }
+    draft.turn.claims.extend(claims);
+}
+
+/// Goes through everything of a rule that is due by now, in bounded memory.
+fn sort_out(rule: &Rule, first: Occurrence, now: Timestamp, absence: &Reason) -> Due {
+    let mut closed: Option<MissedRange> = None;
+    let mut passed_over: Option<MissedRange> = None;
+    let mut acting: Option<Occurrence> = None;
+    let mut current = first;
+    loop {
+        let window_end = later(current.due, rule.window);
+        if window_end <= now {
+            extend(&mut closed, &current, absence);
+        } else if rule.missed == Missed::Skip && now.duration_since(current.due) > LATE_AFTER {
+            let reason =
+                Reason::new(ReasonKind::Late, format!("the rule skips what is late ({})", absence.text));
+            extend(&mut passed_over, &current, &reason);
+        } else if let Some(older) = acting.replace(current.clone()) {
+            let reason = Reason::new(ReasonKind::Late, "a newer occurrence of the rule acted instead");
+            extend(&mut passed_over, &older, &reason);
+        }
+        match plan::next(rule, current.due, now) {
+            Some(next) => current = next,
+            None => {
+                let missed = closed.into_iter().chain(passed_over).collect();
+                return Due { acting, missed, last: current.due };
+            }
+        }
+    }
+}
+
+fn extend(range: &mut Option<MissedRange>, occurrence: &Occurrence, cause: &Reason) {
+    match range {
+        Some(range) => {
+            range.last = occurrence.planned;
+            range.count += 1;
+        }
+        None => {
+            *range = Some(MissedRange {
+                rule: occurrence.rule.clone(),
+                action: occurrence.action,
+                first: occurrence.planned,
+                last: occurrence.planned,
+                count: 1,
+                cause: cause.clone(),
+            });
+        }
+    }
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Misses of a rule as it was, from its covered mark up to now.
+pub(super) fn misses_of(
+    rule: &Rule,
+    covered: Timestamp,
+    now: Timestamp,
+    absence: &Reason,
+) -> Option<MissedRange> {
+    let mut range = None;
+    let mut after = covered;
+    while let Some(occurrence) = plan::next(rule, after, now) {
+        after = occurrence.due;
+        extend(&mut range, &occurrence, absence);
+    }
+    range
+}
+
+pub(super) fn tell_missed(draft: &mut Draft, missed: &MissedRange) {
+    let MissedRange { rule, action, first, last, count, cause } = missed;
+    let moments =
+        if count == &1 { format!("at {first}") } else { format!("{count} times from {first} to {last}") };
+    let text = format!("rule {rule} did not {action} {moments}: {}.", cause.text);
+    let urgency = if cause.kind == ReasonKind::Late { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
+    draft.tell(NoticeKind::Missed, urgency, text);
+}
+
+fn tell_late(draft: &mut Draft, head: &RunHead) {
+    let late = head.claimed.duration_since(head.due);
+    if late > LATE_AFTER {
+        let text = format!("{} due at {} begins {}s late.", head.origin.words(), head.due, late.as_secs());
+        draft.tell(NoticeKind::Late, Urgency::GoodToKnow, text);
+    }
+}
+
+fn claim(
+    book: &Book,
+    draft: &Draft,
+    rule: &Rule,
+    occurrence: &Occurrence,
+    wanted: &mut BTreeMap<ServerId, (Action, String)>,
+) -> Claim {
+    let head = RunHead {
+        origin: Origin::Rule(rule.name.clone()),
+        action: occurrence.action,
+        groups: rule.groups.clone(),
+        planned: occurrence.planned,
+        due: occurrence.due,
+        window_end: later(occurrence.due, rule.window),
+        claimed: draft.now,
+    };
+    let servers = book.settings.servers_of(&rule.groups, occurrence.action);
+    let words = format!("rule {} due at {}", rule.name, occurrence.due);
+    let newer = |server: &ServerId| {
+        let (action, by) = wanted.get(server)?;
+        (*action != head.action).then(|| by.clone())
+    };
+    let claim = with_targets(book, head.clone(), servers.clone(), newer);
+    for server in servers.into_keys() {
+        wanted.entry(server).or_insert_with(|| (occurrence.action, words.clone()));
+    }
+    claim
+}
+
+/// A claim with its targets as they begin: guarded, superseded, joined or free.
+fn with_targets(
+    book: &Book,
+    head: RunHead,
+    servers: BTreeMap<ServerId, Duration>,
+    newer: impl Fn(&ServerId) -> Option<String>,
+) -> Claim {
+    let too_many = book.settings.limits.forbid_size(servers.len());
+    let now = head.claimed;
+    let begin = |server: &ServerId| {
+        let forbidden = too_many.clone().or_else(|| book.forbidden(head.action, server));
+        if let Some(reason) = forbidden {
+            return Progress::ended(Outcome::Skipped(reason), now);
+        }
+        if let Some(by) = newer(server) {
+            return Progress::ended(Outcome::Superseded { asked: Asked::No, by }, now);
+        }
+        joined(book, head.action, server, now)
+    };
+    let target = |(server, limit): (ServerId, Duration)| Target {
+        name: book.name_of(&server),
+        progress: begin(&server),
+        server,
+        limit,
+        revision: 0,
+    };
+    let targets: Vec<Target> = servers.into_iter().map(target).collect();
+    let outcomes: Option<Vec<&Outcome>> = targets.iter().map(|target| target.progress.outcome()).collect();
+    let ended = outcomes.map(|outcomes| {
+        let reason = if outcomes.is_empty() { "no server matches" } else { "" };
+        (RunOutcome::of(outcomes), reason.to_owned())
+    });
+    Claim { head, targets, ended }
+}
+
+/// A target that shares the open attempt of another run, or begins with what was seen lately.
+fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Progress {
+    for run in book.open_targets_of(server) {
+        let Some(run) = book.runs.get(&run).filter(|run| run.head.action == action) else {
+            continue;
+        };
+        let Some(target) = run.targets.get(server) else {
+            continue;
+        };
+        if matches!(
+            target.progress.state,
+            State::Asking { .. } | State::Looking { .. } | State::Moving { .. }
+        ) {
+            return Progress::joining(&target.progress, now);
+        }
+    }
+    let mut progress = Progress::fresh(now);
+    // Only that a server can be asked is taken from an earlier look: where it runs already, it is looked at again.
+    if let Some((sight, _)) = book.sights.get(server)
+        && let Found::Server(condition) = &sight.found
+        && condition.standing(action) == Standing::Askable
+    {
+        progress.askable = Some(sight.began);
+    }
+    progress
+}
+
+/// A newer run takes the servers of older opposite runs.
+fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, targets: &[Target]) {
+    let by = format!("{} due at {}", head.origin.words(), head.due);
+    for target in targets {
+        let over =
+            matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)));
+        if over {
+            continue;
+        }
+        for run in book.open_targets_of(&target.server) {
+            if book.runs.get(&run).is_some_and(|run| run.head.action != head.action) {
+                book.happen(draft, run, &target.server, &Event::Superseded(&by));
+            }
+        }
+    }
+}
+
+/// Claims a command by a person.
+pub(super) fn claim_command(book: &mut Book, draft: &mut Draft, command: &PersonRun) {
+    let now = draft.now;
+    let head = RunHead {
+        origin: Origin::Person(command.who.clone()),
+        action: command.action,
+        groups: command.groups.clone(),
+        planned: now,
+        due: now,
+        window_end: later(now, WINDOW_DEFAULT),
+        claimed: now,
+    };
+    let mut servers = book.settings.servers_of(&command.groups, command.action);
+    for server in &command.servers {
+        let holding = book.settings.groups_holding(server);
+        let limit = book.settings.servers_of(&holding, command.action).get(server).copied();
+        servers.entry(server.clone()).or_insert(limit.unwrap_or(crate::settings::LIMIT_DEFAULT));
+    }
+    let claim = with_targets(book, head.clone(), servers, |_| None);
+    supersede_older(book, draft, &head, &claim.targets);
+    draft.turn.claims.push(claim);
+}
+
+/// Takes what the journal said of the claims: new runs are open now, and lines tell of them.
+pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
+    let claims = std::mem::take(&mut draft.turn.claims);
+    for (claim, id) in claims.into_iter().zip(&recorded.claimed) {
+        if rule_of(&claim.head).is_none() {
+            draft.command_runs.push(*id);
+        }
+        let Some(id) = *id else {
+            tracing::warn!("{} due at {} was claimed before", claim.head.origin.words(), claim.head.due);
+            continue;
+        };
+        draft.lines.push(Line::RunStarted {
+            run: id,
+            head: claim.head.clone(),
+            servers: claim.targets.len(),
+        });
+        for target in claim.targets.iter().filter(|target| target.progress.outcome().is_some()) {
+            draft.lines.push(Line::Target {
+                run: id,
+                action: claim.head.action,
+                server: target.server.clone(),
+                name: target.name.clone(),
+                progress: target.progress.clone(),
+            });
+        }
+        if let Some((outcome, _)) = &claim.ended {
+            let outcomes: Vec<&Outcome> = claim.targets.iter().filter_map(|t| t.progress.outcome()).collect();
+            book.note_end(draft, id, &claim.head, *outcome, &outcomes);
+        } else {
+            let targets = claim.targets.into_iter().map(|target| (target.server.clone(), target)).collect();
+            book.runs.insert(id, Run { head: claim.head, targets });
+        }
+    }
+}
+
+/// The rules whose runs are open, for those that ask.
+pub(super) fn rule_of(head: &RunHead) -> Option<&RuleName> {
+    match &head.origin {
+        Origin::Rule(rule) => Some(rule),
+        Origin::Person(_) => None,
+    }
+}

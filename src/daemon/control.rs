@@ -1,0 +1,302 @@
+//! The control socket: JSON over HTTP/1.1 on a Unix socket, for commands on this machine. `docs/control-socket.md` describes it.
+
+use std::future::Future;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::engine::{Input, PersonRun};
+use super::view;
+use crate::domain::name::{Action, GroupName, RunId, ServerId, ServerNo};
+use crate::ports::store::{HistoryQuery, Store};
+use crate::settings::Settings;
+
+/// The largest request body.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// How long a client may take to send its request's head.
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How many clients are served at once.
+const CLIENTS_MAX: usize = 32;
+/// The most entries that one history answer holds.
+const HISTORY_MAX: u32 = 10_000;
+
+/// What `POST /v1/runs` takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRequest {
+    /// `start` or `stop`.
+    pub action: String,
+    /// Names of groups.
+    #[serde(default)]
+    pub groups: Vec<String>,
+    /// Numbers, or names that a read has shown, of servers.
+    #[serde(default)]
+    pub servers: Vec<String>,
+    /// The login name of the person, as the command claims it.
+    pub who: String,
+}
+
+/// What `POST /v1/history` takes. Moments are RFC 3339.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HistoryRequest {
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only with this server, by number or name.
+    pub server: Option<String>,
+    /// Only due at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Only due before this moment.
+    pub to: Option<Timestamp>,
+    /// Only those that ended other than `done`.
+    #[serde(default)]
+    pub failed: bool,
+    /// At most so many, the newest ones.
+    pub limit: Option<u32>,
+}
+
+impl HistoryRequest {
+    /// The same for the journal.
+    #[must_use]
+    pub fn query(self) -> HistoryQuery {
+        HistoryQuery {
+            rule: self.rule,
+            server: self.server,
+            from: self.from,
+            to: self.to,
+            failed: self.failed,
+            limit: self.limit.unwrap_or(20).min(HISTORY_MAX),
+        }
+    }
+}
+
+/// Reads a configuration again; what changed, or why not, in words.
+pub type ReloadFn =
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync>;
+
+/// What the socket needs of the daemon.
+#[derive(Clone)]
+pub struct Control {
+    /// The engine's ear.
+    pub inputs: mpsc::Sender<Input>,
+    /// The journal, to read it.
+    pub store: Arc<dyn Store>,
+    /// The settings in force.
+    pub settings: Arc<Mutex<Arc<Settings>>>,
+    /// Reads the configuration again.
+    pub reload: ReloadFn,
+}
+
+/// Makes the socket: its folder must exist; one left behind by a process that is no more is replaced.
+///
+/// # Errors
+/// When the system does not allow it.
+pub fn bind(path: &Path) -> io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+impl Control {
+    /// Serves the socket until the task is dropped.
+    pub async fn serve(self, listener: UnixListener) {
+        let clients = Arc::new(Semaphore::new(CLIENTS_MAX));
+        loop {
+            let Ok(permit) = Arc::clone(&clients).acquire_owned().await else {
+                return;
+            };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let control = self.clone();
+                    tokio::spawn(async move {
+                        control.connection(stream).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("the control socket could not take a client: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn connection(self, stream: UnixStream) {
+        let service = service_fn(move |request| {
+            let control = self.clone();
+            async move { Ok::<_, std::convert::Infallible>(control.answer(request).await) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(stream), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!("a client of the control socket went away: {error}");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let body = tokio::time::timeout(HEAD_LIMIT, Limited::new(body, BODY_BYTES_MAX).collect()).await;
+        let Ok(Ok(body)) = body else {
+            return response(StatusCode::BAD_REQUEST, &problem("the request's body could not be read"));
+        };
+        let body = body.to_bytes();
+        let (status, value) = match (&parts.method, parts.uri.path()) {
+            (&Method::GET, "/v1/status") => self.status().await,
+            (&Method::POST, "/v1/history") => self.history(&body).await,
+            (&Method::POST, "/v1/runs") => self.start_run(&body).await,
+            (&Method::POST, "/v1/reload") => match (self.reload)().await {
+                Ok(words) => (StatusCode::OK, json!({"changed": words})),
+                Err(words) => (StatusCode::CONFLICT, problem(&words)),
+            },
+            (&Method::GET, path) => match path.strip_prefix("/v1/runs/").and_then(|id| id.parse().ok()) {
+                Some(id) => self.run(RunId(id)).await,
+                None => (StatusCode::NOT_FOUND, problem("there is no such thing here")),
+            },
+            _ => (StatusCode::NOT_FOUND, problem("there is no such thing here")),
+        };
+        response(status, &value)
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn status(&self) -> (StatusCode, Value) {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inputs.send(Input::Status(reply)).await.is_ok();
+        match answer.await {
+            Ok(status) if sent => (StatusCode::OK, status),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
+        }
+    }
+
+    async fn history(&self, body: &[u8]) -> (StatusCode, Value) {
+        let request: HistoryRequest = match serde_json::from_slice(body) {
+            Ok(request) => request,
+            Err(error) => return (StatusCode::BAD_REQUEST, problem(&error.to_string())),
+        };
+        let settings = self.settings();
+        match self.store.history(&request.query()).await {
+            Ok(entries) => {
+                let lines = entries.iter().map(|entry| view::entry(entry, Some(&settings))).collect();
+                (StatusCode::OK, Value::Array(lines))
+            }
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
+        }
+    }
+
+    async fn run(&self, id: RunId) -> (StatusCode, Value) {
+        let settings = self.settings();
+        match self.store.run(id).await {
+            Ok(Some((record, attempts))) => {
+                (StatusCode::OK, view::story(&record, &attempts, Some(&settings)))
+            }
+            Ok(None) => (StatusCode::NOT_FOUND, problem(&format!("there is no run {id}"))),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
+        }
+    }
+
+    async fn start_run(&self, body: &[u8]) -> (StatusCode, Value) {
+        let wanted = serde_json::from_slice::<RunRequest>(body).map_err(|error| error.to_string());
+        let run = match wanted.and_then(|request| person_run(&request, &self.settings())) {
+            Ok(run) => run,
+            Err(words) => return (StatusCode::BAD_REQUEST, problem(&words)),
+        };
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Command { run, reply }).await.is_err() {
+            return (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end"));
+        }
+        match tokio::time::timeout(HEAD_LIMIT, answer).await {
+            Ok(Ok(Ok(id))) => (StatusCode::OK, json!({"run": id.0})),
+            Ok(Ok(Err(words))) => (StatusCode::CONFLICT, problem(&words)),
+            Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
+            Err(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                problem(
+                    "the daemon holds all work back at present; it took the command and carries it out when it can; `sunup status` says why",
+                ),
+            ),
+        }
+    }
+}
+
+/// Checks a command against the settings.
+///
+/// # Errors
+/// What is wrong with it, and what would be right.
+pub fn person_run(request: &RunRequest, settings: &Settings) -> Result<PersonRun, String> {
+    let action = Action::from_word(&request.action)
+        .ok_or_else(|| format!("`{}` is neither start nor stop", request.action))?;
+    if request.groups.is_empty() && request.servers.is_empty() {
+        return Err("name a group, or a server with --server".into());
+    }
+    let mut groups = Vec::new();
+    for name in &request.groups {
+        match GroupName::new(name).ok().filter(|name| settings.groups.contains_key(name)) {
+            Some(group) => groups.push(group),
+            None => {
+                let known: Vec<&str> = settings.groups.keys().map(GroupName::as_str).collect();
+                return Err(format!(
+                    "there is no group `{name}`; the configuration has `{}`",
+                    known.join("`, `")
+                ));
+            }
+        }
+    }
+    let servers: Result<Vec<ServerId>, String> =
+        request.servers.iter().map(|no| server_id(no, settings)).collect();
+    let who: String = request.who.chars().filter(|c| !c.is_control()).take(64).collect();
+    Ok(PersonRun { action, groups, servers: servers?, who })
+}
+
+/// A server by its number: of the group that lists it, or of the only account.
+fn server_id(text: &str, settings: &Settings) -> Result<ServerId, String> {
+    let no = ServerNo::parse(text).ok_or_else(|| format!("`{text}` is no server instance number"))?;
+    let mut accounts: Vec<_> = settings
+        .groups
+        .values()
+        .filter(|group| group.servers.contains(&no))
+        .map(|group| &group.account)
+        .collect();
+    accounts.dedup();
+    if accounts.is_empty() {
+        accounts = settings.accounts.keys().collect();
+    }
+    match accounts.as_slice() {
+        [account] => Ok(ServerId { account: (*account).clone(), no }),
+        _ => Err(format!("server {no} is in no group, and there are several accounts: add it to a group")),
+    }
+}
+
+fn problem(text: &str) -> Value {
+    json!({ "problem": text })
+}
+
+fn response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    response.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    response
+}

@@ -1,0 +1,405 @@
+//! From wishes to requests: batches across runs, reads for all that is watched, and when to wake next.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Draft, OpenAttempt, policy};
+use super::lines::Line;
+use crate::domain::name::{AccountName, Action, AttemptId, RunId, ServerId, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::target::{ATTEMPT_LIMIT, Event, State, Wish, deadline, wish};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::Intent;
+
+/// How long before due servers are looked at.
+pub(super) const PREFLIGHT: Duration = Duration::from_mins(1);
+/// The most mutating requests of one account that may be open at once.
+const ASKS_OPEN_MAX: usize = 4;
+/// The shortest time between two reads of one account.
+const LOOK_SPACING: Duration = Duration::from_secs(1);
+/// How long a read may take while the breaker is open.
+const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// How often a server is looked at after its target ended.
+const AFTERWATCH_EVERY: Duration = Duration::from_mins(1);
+
+/// Something to be done once the turn is durable.
+#[derive(Debug, Clone)]
+pub(super) enum Act {
+    Ask {
+        attempt: AttemptId,
+        account: AccountName,
+        action: Action,
+        servers: Vec<ServerNo>,
+        not_after: Timestamp,
+    },
+    Look {
+        account: AccountName,
+        servers: Vec<ServerNo>,
+        limit: Duration,
+    },
+    Greet {
+        account: AccountName,
+    },
+}
+
+/// A target that wants to be asked now.
+struct Candidate {
+    run: RunId,
+    server: ServerId,
+    window_end: Timestamp,
+    batch_max: usize,
+}
+
+/// What all open targets of an account want.
+#[derive(Default)]
+struct Wishes {
+    asks: BTreeMap<Action, Vec<Candidate>>,
+    looks: BTreeMap<ServerNo, Timestamp>,
+}
+
+/// The earliest of the moments that somebody cares about.
+#[derive(Debug, Default)]
+pub(super) struct Alarm(Option<Timestamp>);
+
+impl Alarm {
+    pub(super) fn at(&mut self, moment: Timestamp) {
+        self.0 = Some(self.0.map_or(moment, |earlier| earlier.min(moment)));
+    }
+
+    pub(super) fn moment(&self) -> Timestamp {
+        self.0.unwrap_or(Timestamp::MAX)
+    }
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+/// Forms the requests that can go now. Intents stand in the draft; `alarm` learns when to come back.
+pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) -> Vec<Act> {
+    let mut acts = Vec::new();
+    withdraw_forbidden(book, draft);
+    explain(book, draft);
+    let mut wishes = gather(book, draft.now, alarm);
+    preflight(book, draft.now, &mut wishes, alarm);
+    watch_on(book, draft.now, &mut wishes, alarm);
+    for (account, wishes) in wishes {
+        ask(book, draft, &account, wishes.asks, alarm, &mut acts);
+        look(book, draft.now, &account, &wishes.looks, alarm, &mut acts);
+    }
+    acts
+}
+
+/// Guards over names are judged now that names are known: in the turn that would record the intent.
+fn withdraw_forbidden(book: &mut Book, draft: &mut Draft) {
+    for (run, server) in book.all_open() {
+        let Some(open) = book.runs.get(&run) else { continue };
+        let Some(target) = open.targets.get(&server) else {
+            continue;
+        };
+        let about_to_ask =
+            target.progress.askable.is_some() && matches!(target.progress.state, State::Waiting { .. });
+        if about_to_ask && let Some(reason) = book.forbidden(open.head.action, &server) {
+            book.happen(draft, run, &server, &Event::Withdrawn(&reason));
+        }
+    }
+}
+
+/// Targets of an account in trouble remember it, for their windows' end: they may never get a look of their own.
+fn explain(book: &mut Book, draft: &mut Draft) {
+    for (run, server) in book.all_open() {
+        let Some(state) = book.accounts.get(&server.account) else { continue };
+        let (Some(reason), until) = (state.told.clone(), state.look_after) else { continue };
+        let target = book.runs.get(&run).and_then(|run| run.targets.get(&server));
+        let unexplained = target.is_some_and(|target| {
+            target.progress.trouble.is_none() && matches!(target.progress.state, State::Waiting { .. })
+        });
+        if unexplained && until > draft.now {
+            book.happen(draft, run, &server, &Event::Held(&reason, until));
+        }
+    }
+}
+
+fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountName, Wishes> {
+    let mut all: BTreeMap<AccountName, Wishes> = BTreeMap::new();
+    for account in book.accounts.keys() {
+        all.insert(account.clone(), Wishes::default());
+    }
+    for (id, run) in &book.runs {
+        for (server, target) in &run.targets {
+            let seed = server.to_string();
+            let opposite = book.unanswered.get(server).copied();
+            let policy = policy(&run.head, target.limit, opposite, &seed);
+            let Some(wishes) = all.get_mut(&server.account) else {
+                alarm.at(deadline(&target.progress, &policy).unwrap_or(Timestamp::MAX));
+                continue;
+            };
+            match wish(&target.progress, &policy, now) {
+                Wish::Done => {}
+                Wish::Rest(moment) => alarm.at(moment),
+                Wish::Look(from) => note_look(&mut wishes.looks, &server.no, from),
+                Wish::Ask if opposite_holds_the_wire(book, server, run.head.action) => {
+                    alarm.at(later(now, LOOK_SPACING));
+                }
+                Wish::Ask => wishes.asks.entry(run.head.action).or_default().push(Candidate {
+                    run: *id,
+                    server: server.clone(),
+                    window_end: run.head.window_end,
+                    batch_max: target.progress.batch_max.unwrap_or(usize::MAX),
+                }),
+            }
+            if let Some(end) = deadline(&target.progress, &policy) {
+                alarm.at(end);
+            }
+        }
+    }
+    all
+}
+
+fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
+    let earliest = looks.entry(no.clone()).or_insert(from);
+    *earliest = from.min(*earliest);
+}
+
+/// A newer target waits while an older opposite one of its server has a request out or must look.
+fn opposite_holds_the_wire(book: &Book, server: &ServerId, action: Action) -> bool {
+    book.runs
+        .values()
+        .filter(|run| run.head.action != action)
+        .any(|run| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
+}
+
+/// Servers of occurrences that are due within a minute are looked at once.
+fn preflight(book: &Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
+    for occurrence in &book.queue {
+        let from = occurrence.due.saturating_sub(PREFLIGHT).unwrap_or(occurrence.due);
+        if from > now {
+            alarm.at(from);
+            break;
+        }
+        let Some(rule) = book.settings.rules.get(&occurrence.rule) else {
+            continue;
+        };
+        for server in book.settings.servers_of(&rule.groups, rule.action).into_keys() {
+            let seen = book.sights.get(&server).is_some_and(|(sight, _)| sight.began >= from);
+            if !seen && let Some(wishes) = all.get_mut(&server.account) {
+                note_look(&mut wishes.looks, &server.no, from);
+            }
+        }
+    }
+    if let Some(first) = book.queue.first() {
+        alarm.at(first.due);
+    }
+}
+
+fn watch_on(book: &mut Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
+    book.afterwatch.retain(|watch| watch.until > now);
+    for watch in &mut book.afterwatch {
+        if watch.next <= now {
+            watch.next = later(now, AFTERWATCH_EVERY);
+            if let Some(wishes) = all.get_mut(&watch.server.account) {
+                note_look(&mut wishes.looks, &watch.server.no, now);
+            }
+        }
+        alarm.at(watch.next);
+    }
+}
+
+fn ask(
+    book: &mut Book,
+    draft: &mut Draft,
+    account: &AccountName,
+    asks: BTreeMap<Action, Vec<Candidate>>,
+    alarm: &mut Alarm,
+    acts: &mut Vec<Act>,
+) {
+    let now = draft.now;
+    let mut waiting = false;
+    for (action, mut candidates) in asks {
+        candidates.sort_by(|a, b| (a.window_end, &a.server, a.run).cmp(&(b.window_end, &b.server, b.run)));
+        for batch in batches(candidates, batch_size(book, account)) {
+            let Some(state) = book.accounts.get(account) else {
+                return;
+            };
+            if !state.breaker.lets_ask() || state.asks_open >= ASKS_OPEN_MAX {
+                break;
+            }
+            if let Some(from) = state.careful
+                && (from > now || state.asks_open > 0)
+            {
+                alarm.at(from.max(later(now, Duration::from_millis(100))));
+                break;
+            }
+            if let Some(free_at) = hourly_limit(book, now) {
+                hold(book, draft, &batch, free_at);
+                alarm.at(free_at);
+                continue;
+            }
+            let Some(state) = book.accounts.get(account) else {
+                return;
+            };
+            match state.line.bucket.try_take() {
+                Ok(()) => acts.push(intend(book, draft, account, action, batch)),
+                Err(wait) => {
+                    waiting = true;
+                    alarm.at(later(now, wait));
+                    break;
+                }
+            }
+        }
+    }
+    if let Some(state) = book.accounts.get(account) {
+        state.line.bucket.set_asks_waiting(waiting);
+    }
+}
+
+fn batch_size(book: &Book, account: &AccountName) -> usize {
+    book.accounts.get(account).map_or(1, |state| state.line.batch.max(1))
+}
+
+/// Servers in batches: each number once, no batch larger than any of its members bears.
+fn batches(candidates: Vec<Candidate>, size: usize) -> Vec<Vec<Candidate>> {
+    let mut batches: Vec<Vec<Candidate>> = Vec::new();
+    let (mut current, mut numbers, mut most): (Vec<Candidate>, BTreeSet<ServerNo>, usize) =
+        (vec![], BTreeSet::new(), size);
+    for candidate in candidates {
+        let most_with = most.min(candidate.batch_max.max(1));
+        let again = numbers.contains(&candidate.server.no);
+        if !again && numbers.len() + 1 > most_with && !current.is_empty() {
+            batches.push(std::mem::take(&mut current));
+            numbers.clear();
+            most = size;
+        }
+        most = most.min(candidate.batch_max.max(1));
+        numbers.insert(candidate.server.no.clone());
+        current.push(candidate);
+    }
+    if !current.is_empty() {
+        batches.push(current);
+    }
+    batches
+}
+
+/// When the next mutating request may go, if the hour's are used up.
+fn hourly_limit(book: &mut Book, now: Timestamp) -> Option<Timestamp> {
+    let hour_ago = now.saturating_sub(Duration::from_hours(1)).unwrap_or(now);
+    while book.recent_asks.front().is_some_and(|at| *at <= hour_ago) {
+        book.recent_asks.pop_front();
+    }
+    if book.recent_asks.len() < book.settings.limits.requests_per_hour {
+        return None;
+    }
+    book.recent_asks.front().map(|oldest| later(*oldest, Duration::from_hours(1)))
+}
+
+fn hold(book: &mut Book, draft: &mut Draft, batch: &[Candidate], free_at: Timestamp) {
+    let most = book.settings.limits.requests_per_hour;
+    let words = format!("`limits.requests_per_hour` is {most}, and the hour's requests are used up");
+    let reason = Reason::new(ReasonKind::Limit, words.clone());
+    for candidate in batch {
+        book.happen(draft, candidate.run, &candidate.server, &Event::Held(&reason, free_at));
+    }
+    draft.tell(
+        NoticeKind::Guard,
+        Urgency::NeedsAPerson,
+        format!("{words}; {} servers wait until {free_at}.", batch.len()),
+    );
+}
+
+fn intend(
+    book: &mut Book,
+    draft: &mut Draft,
+    account: &AccountName,
+    action: Action,
+    batch: Vec<Candidate>,
+) -> Act {
+    book.last_attempt += 1;
+    let attempt = AttemptId(book.last_attempt);
+    let mut servers: Vec<ServerNo> = Vec::new();
+    let mut not_after = Timestamp::MAX;
+    let mut targets = Vec::new();
+    for candidate in batch {
+        book.happen(draft, candidate.run, &candidate.server, &Event::Asked(attempt));
+        not_after =
+            not_after.min(candidate.window_end.saturating_sub(ATTEMPT_LIMIT).unwrap_or(candidate.window_end));
+        if !servers.contains(&candidate.server.no) {
+            servers.push(candidate.server.no.clone());
+        }
+        targets.push((candidate.run, candidate.server));
+    }
+    let listed = servers.iter().map(|no| ServerId { account: account.clone(), no: no.clone() }).collect();
+    draft.lines.push(Line::Asked { attempt, action, servers: listed });
+    draft.turn.intents.push(Intent { attempt, action, targets });
+    book.recent_asks.push_back(draft.now);
+    book.attempts.insert(attempt, (account.clone(), OpenAttempt { action, servers: servers.clone() }));
+    if let Some(state) = book.accounts.get_mut(account) {
+        state.asks_open += 1;
+    }
+    Act::Ask { attempt, account: account.clone(), action, servers, not_after }
+}
+
+fn look(
+    book: &mut Book,
+    now: Timestamp,
+    account: &AccountName,
+    looks: &BTreeMap<ServerNo, Timestamp>,
+    alarm: &mut Alarm,
+    acts: &mut Vec<Act>,
+) {
+    let Some(earliest) = looks.values().min().copied() else {
+        return;
+    };
+    let Some(state) = book.accounts.get_mut(account) else {
+        return;
+    };
+    if state.looking {
+        return;
+    }
+    let from = earliest.max(state.look_after).max(state.breaker.lets_look_from().unwrap_or(earliest));
+    if from > now {
+        alarm.at(from);
+        return;
+    }
+    state.looking = true;
+    state.look_after = later(now, LOOK_SPACING);
+    let limit = if state.breaker.lets_ask() { ATTEMPT_LIMIT } else { PROBE_LIMIT };
+    // One read serves all that are watched, also those whose turn is a little later.
+    acts.push(Act::Look { account: account.clone(), servers: looks.keys().cloned().collect(), limit });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidate(run: i64, no: &str, batch_max: usize) -> Candidate {
+        let account = AccountName::new("main").unwrap();
+        let server = ServerId { account, no: ServerNo::parse(no).unwrap() };
+        Candidate { run: RunId(run), server, window_end: Timestamp::MAX, batch_max }
+    }
+
+    fn shape(batches: &[Vec<Candidate>]) -> Vec<Vec<&str>> {
+        batches.iter().map(|batch| batch.iter().map(|c| c.server.no.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn batches_are_full_and_a_server_of_two_runs_stands_in_one() {
+        let found = batches(
+            vec![candidate(1, "1", 99), candidate(2, "1", 99), candidate(1, "2", 99), candidate(1, "3", 99)],
+            2,
+        );
+
+        assert_eq!(shape(&found), [vec!["1", "1", "2"], vec!["3"]]);
+    }
+
+    #[test]
+    fn a_server_that_failed_in_a_large_batch_goes_in_a_smaller_one() {
+        let found = batches(
+            vec![candidate(1, "1", 99), candidate(1, "2", 1), candidate(1, "3", 1), candidate(1, "4", 99)],
+            20,
+        );
+
+        assert_eq!(shape(&found), [vec!["1"], vec!["2"], vec!["3"], vec!["4"]]);
+    }
+}

@@ -1,0 +1,222 @@
+//! What the engine makes of what it hears: answers, reads, greetings and new settings.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Engine, EngineError, Reload};
+use crate::daemon::book::Draft;
+use crate::daemon::claims;
+use crate::daemon::lines::Line;
+use crate::daemon::reload::switch;
+use crate::domain::breaker::Breaker;
+use crate::domain::name::{AccountName, AttemptId, ServerId, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, aftermath};
+use crate::domain::server::{Found, Sight};
+use crate::domain::target::{Event, State};
+use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::AttemptResult;
+
+impl Engine {
+    pub(super) fn config_trouble(&mut self, problem: Option<String>) {
+        if let Some(problem) = &problem {
+            let text =
+                format!("the configuration was not taken over; the last good one stays in force: {problem}");
+            self.tell(NoticeKind::Config, Urgency::NeedsAPerson, text);
+        }
+        self.parts.config_problem = problem;
+    }
+
+    pub(super) async fn reload(&mut self, draft: &mut Draft, reload: Reload) -> Result<(), EngineError> {
+        if let Err(error) = self.parts.store.keep_config(&reload.settings.text, draft.now).await {
+            self.config_trouble(Some(error.to_string()));
+            return Ok(());
+        }
+        // What is due by now belongs to the settings that were in force.
+        claims::claim_due(&mut self.book, draft, &self.absence);
+        let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
+        self.parts.settings = reload.settings;
+        self.parts.config_problem = None;
+        tracing::info!("the configuration was read again: {}", difference.words());
+        if let Some(reply) = reload.reply {
+            let _ = reply.send(difference);
+        }
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self, draft: &mut Draft, attempt: AttemptId, exchange: &Exchange<Answer>) {
+        let Some((account, open)) = self.book.attempts.remove(&attempt) else {
+            return;
+        };
+        let answer = &exchange.result;
+        draft.lines.push(Line::Answered { attempt, action: open.action, answer: answer.clone() });
+        draft.turn.results.push(result_of(attempt, answer));
+        for no in &open.servers {
+            let server = ServerId { account: account.clone(), no: no.clone() };
+            let aftermath = aftermath(answer, no, open.servers.len());
+            match &aftermath {
+                Aftermath::MaybeDone { heard: Heard::Nothing, .. } => {
+                    self.book.unanswered.insert(server.clone(), (open.action, draft.now));
+                }
+                Aftermath::Accepted => {
+                    self.book.unanswered.remove(&server);
+                }
+                _ => {}
+            }
+            for run in self.book.open_targets_of(&server) {
+                self.book.happen(draft, run, &server, &Event::Answered(attempt, &aftermath));
+            }
+        }
+        self.note_answer(draft, &account, answer);
+    }
+
+    fn note_answer(&mut self, draft: &mut Draft, account: &AccountName, answer: &Answer) {
+        let Some(state) = self.book.accounts.get_mut(account) else {
+            return;
+        };
+        state.asks_open = state.asks_open.saturating_sub(1);
+        let down = match answer {
+            Answer::Accepted { .. } => {
+                state.breaker = Breaker::Closed;
+                state.line.bucket.fine();
+                return self.book.trouble_passed(draft, account);
+            }
+            Answer::Refused(refusal) if refusal.status == 429 => {
+                state.line.bucket.throttled();
+                return;
+            }
+            Answer::Refused(refusal) if refusal.status == 401 => {
+                state.careful = draft.now.saturating_add(KEYS_WAIT).ok();
+                let reason = Reason::new(ReasonKind::Credentials, refusal.words());
+                return self.book.trouble(draft, account, &reason);
+            }
+            Answer::Refused(refusal) if refusal.status >= 500 => {
+                Reason::new(ReasonKind::Api, refusal.words())
+            }
+            Answer::Refused(_) => return,
+            Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials => {
+                return self.book.trouble(draft, account, reason);
+            }
+            Answer::NotSent(reason) | Answer::Unanswered(reason) => reason.clone(),
+        };
+        state.breaker = state.breaker.failed(draft.now);
+        if !state.breaker.lets_ask() {
+            self.book.trouble(draft, account, &down);
+        }
+    }
+
+    pub(super) fn looked(
+        &mut self,
+        draft: &mut Draft,
+        account: &AccountName,
+        began: Timestamp,
+        servers: &[ServerNo],
+        exchange: Exchange<Result<Vec<ServerView>, ReadError>>,
+    ) {
+        let Some(state) = self.book.accounts.get_mut(account) else {
+            return;
+        };
+        state.looking = false;
+        let views = match exchange.result {
+            Ok(views) => views,
+            Err(error) => return self.look_failed(draft, account, &error),
+        };
+        (state.breaker, state.look_failures) = (Breaker::Closed, 0);
+        state.line.bucket.fine();
+        self.book.trouble_passed(draft, account);
+        let mut views: BTreeMap<ServerNo, ServerView> =
+            views.into_iter().map(|view| (view.no.clone(), view)).collect();
+        for no in servers {
+            let server = ServerId { account: account.clone(), no: no.clone() };
+            let (found, name) = match views.remove(no) {
+                Some(view) => (Found::Server(view.condition), view.name),
+                None => (Found::Absent, None),
+            };
+            self.book.see(draft, &server, &Sight { began, found }, name);
+        }
+    }
+
+    fn look_failed(&mut self, draft: &mut Draft, account: &AccountName, error: &ReadError) {
+        let Some(state) = self.book.accounts.get_mut(account) else {
+            return;
+        };
+        state.look_failures = state.look_failures.saturating_add(1);
+        let wait = match error.trouble {
+            ReadTrouble::Throttled(asked) => {
+                state.line.bucket.throttled();
+                asked.unwrap_or(Duration::from_secs(2))
+            }
+            ReadTrouble::Keys => Duration::from_secs(30),
+            ReadTrouble::Down => {
+                state.breaker = state.breaker.failed(draft.now);
+                Duration::from_secs(1)
+            }
+            ReadTrouble::Odd => Duration::from_secs(u64::from(state.look_failures.min(10))),
+        };
+        state.look_after = draft.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        let reason = error.reason.clone();
+        tracing::debug!(account = account.as_str(), "a look failed: {reason}");
+        let worth_telling = error.trouble == ReadTrouble::Keys || state.look_failures >= 3;
+        // Targets that wait for a look remember why there was none, for their windows' end.
+        for (run, server) in self.book.all_open() {
+            let waits =
+                self.book.runs.get(&run).and_then(|run| run.targets.get(&server)).is_some_and(|target| {
+                    target.progress.askable.is_none()
+                        && matches!(target.progress.state, State::Waiting { .. })
+                });
+            if waits && server.account == *account {
+                let until = draft.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+                self.book.happen(draft, run, &server, &Event::Held(&reason, until));
+            }
+        }
+        if worth_telling {
+            self.book.trouble(draft, account, &reason);
+        }
+    }
+
+    pub(super) fn greeted(
+        &mut self,
+        draft: &mut Draft,
+        account: &AccountName,
+        exchange: &Exchange<Result<(), ReadError>>,
+    ) {
+        let failed = exchange.result.as_ref().err();
+        if self.watch.hear(exchange.clock, failed.map(|error| &error.reason)) {
+            tracing::info!(
+                account = account.as_str(),
+                "the clock agrees with the cloud's: rules are in force"
+            );
+        }
+        match failed {
+            None => self.book.trouble_passed(draft, account),
+            Some(error) => self.book.trouble(draft, account, &error.reason),
+        }
+    }
+}
+
+fn result_of(attempt: AttemptId, answer: &Answer) -> AttemptResult {
+    let plain = |result, text: Option<String>| AttemptResult {
+        attempt,
+        result,
+        status: None,
+        code: None,
+        text,
+        request_id: None,
+    };
+    match answer {
+        Answer::Accepted { request_id, .. } => {
+            AttemptResult { status: Some(200), request_id: request_id.clone(), ..plain("accepted", None) }
+        }
+        Answer::Refused(refusal) => AttemptResult {
+            status: Some(refusal.status),
+            code: Some(refusal.code.clone()).filter(|code| !code.is_empty()),
+            request_id: refusal.request_id.clone(),
+            ..plain("refused", Some(refusal.text.clone()))
+        },
+        Answer::NotSent(reason) => plain("not-sent", Some(reason.text.clone())),
+        Answer::Unanswered(reason) => plain("unanswered", Some(reason.text.clone())),
+    }
+}

@@ -1,0 +1,63 @@
+//! The tasks that talk to the cloud. Each owns one exchange and reports it to the engine.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::book::AccountLine;
+use super::engine::Input;
+use crate::domain::name::{AccountName, Action, AttemptId, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::retry::Answer;
+use crate::ports::clock::Clock;
+use crate::ports::cloud::{ClockVerdict, Exchange};
+
+/// What a task needs to talk and to report.
+#[derive(Clone)]
+pub(super) struct Talk {
+    pub(super) account: AccountName,
+    pub(super) line: AccountLine,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) reports: mpsc::Sender<Input>,
+}
+
+impl Talk {
+    /// Sends one request, unless its time has passed while the intent was being recorded.
+    pub(super) async fn ask(
+        self,
+        attempt: AttemptId,
+        action: Action,
+        servers: Vec<ServerNo>,
+        not_after: Timestamp,
+    ) {
+        let exchange = if self.clock.now() > not_after {
+            let reason = Reason::new(ReasonKind::Store, "the window ended before the intent was recorded");
+            Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard }
+        } else {
+            self.line.cloud.ask(action, &servers).await
+        };
+        self.report(Input::Answered { attempt, exchange }).await;
+    }
+
+    /// Looks at servers.
+    pub(super) async fn look(self, servers: Vec<ServerNo>, limit: Duration) {
+        let began = self.clock.now();
+        let exchange = self.line.cloud.look(&servers, limit).await;
+        let account = self.account.clone();
+        self.report(Input::Looked { account, began, servers, exchange }).await;
+    }
+
+    /// Asks for nothing but a signed answer: keys and clock are judged by it.
+    pub(super) async fn greet(self) {
+        let exchange = self.line.cloud.greet().await;
+        let account = self.account.clone();
+        self.report(Input::Greeted { account, exchange }).await;
+    }
+
+    async fn report(&self, input: Input) {
+        // The engine outlives its tasks except at the very end, when nobody waits for reports any more.
+        let _ = self.reports.send(input).await;
+    }
+}

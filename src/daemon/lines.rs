@@ -1,0 +1,188 @@
+//! The lines of the daemon's log: one for each run's start, attempt, confirmation and outcome. Fields as in `docs/logs.md`.
+
+use jiff::Timestamp;
+
+use crate::domain::name::{Action, AttemptId, RunId, ServerId};
+use crate::domain::outcome::{Outcome, RunOutcome};
+use crate::domain::retry::Answer;
+use crate::domain::target::{Progress, State};
+use crate::ports::store::RunHead;
+
+/// One line to be logged once its turn is durable.
+#[derive(Debug, Clone)]
+pub(super) enum Line {
+    RunStarted { run: RunId, head: RunHead, servers: usize },
+    Asked { attempt: AttemptId, action: Action, servers: Vec<ServerId> },
+    Answered { attempt: AttemptId, action: Action, answer: Answer },
+    Target { run: RunId, action: Action, server: ServerId, name: Option<String>, progress: Progress },
+    Seen { server: ServerId, name: Option<String>, condition: String },
+    Recovered { run: RunId, server: ServerId },
+    RunEnded { run: RunId, head: RunHead, outcome: RunOutcome, counts: String, ended: Timestamp },
+}
+
+fn join(servers: &[ServerId]) -> String {
+    servers.iter().map(|server| server.no.as_str()).collect::<Vec<_>>().join(" ")
+}
+
+impl Line {
+    pub(super) fn emit(&self) {
+        match self {
+            Self::RunStarted { run, head, servers } => {
+                let late_s = head.claimed.duration_since(head.due).as_secs();
+                tracing::info!(
+                    run.id = run.0,
+                    run.origin = head.origin.words(),
+                    run.action = head.action.word(),
+                    run.due = %head.due,
+                    run.servers = servers,
+                    run.late_s = late_s,
+                    "run {run}: {} {servers} servers for {}", head.action, head.origin.words()
+                );
+            }
+            Self::Asked { attempt, action, servers } => {
+                let list = join(servers);
+                tracing::info!(
+                    attempt.id = attempt.0,
+                    attempt.action = action.word(),
+                    attempt.servers = list,
+                    "attempt {attempt}: asking the cloud to {action} {list}"
+                );
+            }
+            Self::Answered { attempt, action, answer } => answered(*attempt, *action, answer),
+            Self::Target { run, action, server, name, progress } => {
+                target(*run, *action, server, name.as_deref(), progress);
+            }
+            Self::Seen { server, name, condition } => {
+                let shown = name.as_deref().unwrap_or(server.no.as_str());
+                tracing::debug!(
+                    server.no = server.no.as_str(),
+                    server.account = server.account.as_str(),
+                    server.condition = condition,
+                    "server {} ({shown}) is at {condition}",
+                    server.no
+                );
+            }
+            Self::Recovered { run, server } => {
+                tracing::warn!(
+                    run.id = run.0,
+                    server.no = server.no.as_str(),
+                    server.account = server.account.as_str(),
+                    "run {run}: server {} got there after all",
+                    server.no
+                );
+            }
+            Self::RunEnded { run, head, outcome, counts, ended } => {
+                run_ended(*run, head, *outcome, counts, *ended);
+            }
+        }
+    }
+}
+
+fn answered(attempt: AttemptId, action: Action, answer: &Answer) {
+    match answer {
+        Answer::Accepted { request_id, .. } => {
+            let request_id = request_id.as_deref().unwrap_or("");
+            tracing::info!(
+                attempt.id = attempt.0,
+                attempt.result = "accepted",
+                request.id = request_id,
+                "attempt {attempt}: the cloud took the {action}"
+            );
+        }
+        Answer::Refused(refusal) => tracing::warn!(
+            attempt.id = attempt.0,
+            attempt.result = "refused",
+            http.status = refusal.status,
+            http.code = refusal.code,
+            "attempt {attempt}: the cloud refused the {action}: {}",
+            refusal.words()
+        ),
+        Answer::NotSent(reason) => tracing::warn!(
+            attempt.id = attempt.0,
+            attempt.result = "not-sent",
+            "attempt {attempt}: nothing was sent: {}",
+            reason.text
+        ),
+        Answer::Unanswered(reason) => tracing::warn!(
+            attempt.id = attempt.0,
+            attempt.result = "unanswered",
+            "attempt {attempt}: no answer, so the servers are looked at before anything else: {}",
+            reason.text
+        ),
+    }
+}
+
+fn target(run: RunId, action: Action, server: &ServerId, name: Option<&str>, progress: &Progress) {
+    let shown = name.map_or_else(|| server.no.to_string(), |name| format!("{} ({name})", server.no));
+    let (id, no, account) = (run.0, server.no.as_str(), server.account.as_str());
+    match &progress.state {
+        State::Ended { outcome, .. } => {
+            let reason = outcome.reason().map(|reason| reason.to_string()).unwrap_or_default();
+            let word = outcome.word();
+            let tail = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+            let attempts = progress.attempts;
+            if matches!(outcome, Outcome::Failed(_) | Outcome::Unknown(_) | Outcome::Missed(_)) {
+                tracing::warn!(
+                    run.id = id,
+                    server.no = no,
+                    server.account = account,
+                    target.outcome = word,
+                    target.reason = reason,
+                    target.attempts = attempts,
+                    "run {run}: server {shown} {word}{tail}"
+                );
+            } else {
+                tracing::info!(
+                    run.id = id,
+                    server.no = no,
+                    server.account = account,
+                    target.outcome = word,
+                    target.reason = reason,
+                    target.attempts = attempts,
+                    "run {run}: server {shown} {word}{tail}"
+                );
+            }
+        }
+        State::Moving { .. } => tracing::info!(
+            run.id = id,
+            server.no = no,
+            server.account = account,
+            target.state = "moving",
+            "run {run}: server {shown} is on its way ({action})"
+        ),
+        State::Looking { .. } => tracing::info!(
+            run.id = id,
+            server.no = no,
+            server.account = account,
+            target.state = "looking",
+            "run {run}: server {shown} is looked at before anything else"
+        ),
+        State::Waiting { why: Some(why), until } => tracing::info!(run.id = id, server.no = no,
+            server.account = account, target.state = "waiting", target.reason = why.kind.word(), target.until = %until,
+            "run {run}: server {shown} waits: {}", why.text),
+        // The line of the attempt says it already.
+        State::Waiting { why: None, .. } | State::Asking { .. } => {}
+    }
+}
+
+fn run_ended(run: RunId, head: &RunHead, outcome: RunOutcome, counts: &str, ended: Timestamp) {
+    let (word, origin) = (outcome.word(), head.origin.words());
+    let took_s = ended.duration_since(head.due).as_secs();
+    if matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
+        tracing::info!(
+            run.id = run.0,
+            run.origin = origin,
+            run.outcome = word,
+            run.took_s = took_s,
+            "run {run}: {word}: {counts}, {took_s}s after due"
+        );
+    } else {
+        tracing::warn!(
+            run.id = run.0,
+            run.origin = origin,
+            run.outcome = word,
+            run.took_s = took_s,
+            "run {run}: {word}: {counts}, {took_s}s after due"
+        );
+    }
+}

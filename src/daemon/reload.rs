@@ -1,0 +1,169 @@
+//! Taking over rules: at start from the journal's marks, at a reload from the settings before. Never fires the past.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::book::{AccountLine, AccountState, Book, Draft};
+use super::claims::{misses_of, rule_of, tell_missed};
+use crate::domain::name::{AccountName, RuleName};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::target::Event;
+use crate::ports::store::CoveredMark;
+use crate::settings::Settings;
+
+/// What a reload changed, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Difference {
+    /// Rules that are new.
+    pub added: Vec<String>,
+    /// Rules that are gone.
+    pub removed: Vec<String>,
+    /// Rules whose schedule or deed is another.
+    pub changed: Vec<String>,
+}
+
+impl Difference {
+    /// The difference between two configurations.
+    #[must_use]
+    pub fn between(old: &Settings, new: &Settings) -> Self {
+        let missing = |from: &Settings, other: &Settings| {
+            let names = from.rules.keys().filter(|name| !other.rules.contains_key(*name));
+            names.map(ToString::to_string).collect()
+        };
+        let changed =
+            new.rules.iter().filter(|(name, rule)| old.rules.get(*name).is_some_and(|old| old != *rule));
+        Self {
+            added: missing(new, old),
+            removed: missing(old, new),
+            changed: changed.map(|(name, _)| name.to_string()).collect(),
+        }
+    }
+
+    /// `2 rules added (a, b), 1 changed (c)`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let part = |names: &[String], verb: &str| {
+            (!names.is_empty()).then(|| format!("{} {verb} ({})", names.len(), names.join(", ")))
+        };
+        let parts: Vec<String> =
+            [part(&self.added, "added"), part(&self.removed, "removed"), part(&self.changed, "changed")]
+                .into_iter()
+                .flatten()
+                .collect();
+        if parts.is_empty() { "no rule changed".into() } else { format!("rules: {}", parts.join(", ")) }
+    }
+}
+
+/// Takes the rules over as the journal left them. `old` is the configuration that was in force when the marks were made.
+///
+/// A rule that is as it was goes on from its mark; the misses of one that is not are recorded by its old definition,
+/// and its new one begins now.
+pub(super) fn adopt(
+    book: &mut Book,
+    draft: &mut Draft,
+    marks: Vec<CoveredMark>,
+    old: Option<&Settings>,
+    absence: &Reason,
+) {
+    let mut marks: BTreeMap<RuleName, CoveredMark> =
+        marks.into_iter().map(|mark| (mark.rule.clone(), mark)).collect();
+    let rules: Vec<_> = book.settings.rules.values().cloned().collect();
+    for rule in rules {
+        let mark = marks.remove(&rule.name);
+        let same = mark.as_ref().is_some_and(|mark| mark.fingerprint == rule.fingerprint());
+        match mark {
+            Some(mark) if same => {
+                // A mark far in the future was made by a wrong clock: what is claimed stays claimed.
+                let until = mark.until.min(draft.now);
+                book.covered.insert(rule.name.clone(), until);
+            }
+            mark => {
+                if let Some(mark) = mark {
+                    close_old(draft, &mark, old, absence);
+                }
+                begin(book, draft, &rule.name, rule.fingerprint());
+            }
+        }
+    }
+    for (name, mark) in marks {
+        close_old(draft, &mark, old, absence);
+        draft.turn.dropped_marks.push(name);
+    }
+    book.plan_all();
+}
+
+fn begin(book: &mut Book, draft: &mut Draft, rule: &RuleName, fingerprint: String) {
+    book.covered.insert(rule.clone(), draft.now);
+    draft.turn.marks.push(CoveredMark { rule: rule.clone(), fingerprint, until: draft.now });
+}
+
+fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
+    let Some(rule) = old.and_then(|old| old.rules.get(&mark.rule)) else {
+        return;
+    };
+    if rule.fingerprint() != mark.fingerprint {
+        return;
+    }
+    if let Some(missed) = misses_of(rule, mark.until, draft.now, absence) {
+        tell_missed(draft, &missed);
+        draft.turn.missed.push(missed);
+    }
+}
+
+/// Switches to new settings between two turns. All that was due by now has been claimed under the old ones.
+pub(super) fn switch(
+    book: &mut Book,
+    draft: &mut Draft,
+    settings: &Arc<Settings>,
+    lines: BTreeMap<AccountName, AccountLine>,
+) -> Difference {
+    let old = std::mem::replace(&mut book.settings, Arc::clone(settings));
+    for (name, line) in lines {
+        match book.accounts.get_mut(&name) {
+            Some(state) => {
+                state.line = line;
+                state.careful = None;
+            }
+            None => {
+                book.accounts.insert(name, AccountState::new(line));
+            }
+        }
+    }
+    for (name, rule) in &settings.rules {
+        let same = old.rules.get(name).is_some_and(|old| old.fingerprint() == rule.fingerprint());
+        if !same || !book.covered.contains_key(name) {
+            begin(book, draft, name, rule.fingerprint());
+        }
+    }
+    for name in old.rules.keys().filter(|name| !settings.rules.contains_key(*name)) {
+        book.covered.remove(name);
+        draft.turn.dropped_marks.push(name.clone());
+    }
+    withdraw(book, draft);
+    book.plan_all();
+    Difference::between(&old, settings)
+}
+
+/// Ends what waits for a rule that is gone or disabled, or for a server that is protected now.
+fn withdraw(book: &mut Book, draft: &mut Draft) {
+    for (id, server) in book.all_open() {
+        let Some(run) = book.runs.get(&id) else { continue };
+        let gone = rule_of(&run.head).and_then(|name| match book.settings.rules.get(name) {
+            None => Some(Reason::new(ReasonKind::Removed, format!("rule {name} was removed"))),
+            Some(rule) if !rule.enabled => {
+                Some(Reason::new(ReasonKind::Removed, format!("rule {name} was disabled")))
+            }
+            Some(_) => None,
+        });
+        if let Some(reason) = gone.or_else(|| book.forbidden(run.head.action, &server)) {
+            book.happen(draft, id, &server, &Event::Withdrawn(&reason));
+        }
+    }
+}
+
+/// The moment that a start without marks begins at.
+pub(super) fn absence_at_start(now: Timestamp) -> Reason {
+    Reason::new(ReasonKind::Down, format!("sunup was not running until {now}"))
+}

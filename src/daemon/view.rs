@@ -1,0 +1,274 @@
+//! What people and programs are shown: the JSON objects of `status`, `history` and the control socket.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::book::{Book, Run};
+use super::engine::Beat;
+use crate::domain::outcome::Outcome;
+use crate::domain::plan::Occurrence;
+use crate::domain::target::State;
+use crate::ports::store::{AttemptRecord, Entry, MissedRange, Origin, RunHead, RunRecord, TargetRecord};
+use crate::settings::Settings;
+
+/// How many coming occurrences `status` shows.
+const NEXT_SHOWN: usize = 10;
+
+/// A moment as RFC 3339 in a zone's offset.
+#[must_use]
+pub fn moment(at: Timestamp, zone: &TimeZone) -> String {
+    let zoned = at.to_zoned(zone.clone());
+    let form = if at.subsec_nanosecond() == 0 { "%Y-%m-%dT%H:%M:%S%:z" } else { "%Y-%m-%dT%H:%M:%S%.3f%:z" };
+    zoned.strftime(form).to_string()
+}
+
+/// The zone of a rule, or the configuration's, or UTC.
+#[must_use]
+pub fn zone_of(settings: Option<&Settings>, rule: Option<&str>) -> TimeZone {
+    let rule = |settings: &Settings| {
+        let found = settings.rules.iter().find(|(name, _)| Some(name.as_str()) == rule)?;
+        Some(found.1.when.zone().clone())
+    };
+    let found = settings.and_then(|settings| rule(settings).or_else(|| settings.timezone.clone()));
+    found.unwrap_or(TimeZone::UTC)
+}
+
+/// One coming occurrence, as `plan --json` shows it.
+#[must_use]
+pub fn occurrence(occurrence: &Occurrence, settings: &Settings) -> Value {
+    let zone = zone_of(Some(settings), Some(occurrence.rule.as_str()));
+    let rule = settings.rules.get(&occurrence.rule);
+    let groups: Vec<&str> =
+        rule.map(|rule| rule.groups.iter().map(|g| g.as_str()).collect()).unwrap_or_default();
+    let servers = rule.map_or(0, |rule| settings.servers_of(&rule.groups, rule.action).len());
+    json!({
+        "rule": occurrence.rule.as_str(),
+        "planned": moment(occurrence.planned, &zone),
+        "due": moment(occurrence.due, &zone),
+        "action": occurrence.action.word(),
+        "groups": groups,
+        "servers": servers,
+        "skipped": null,
+        "moved": null,
+    })
+}
+
+/// How things are: the object of `status --json`.
+pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestamp) -> Value {
+    let settings = &book.settings;
+    let zone = zone_of(Some(settings), None);
+    let next: Vec<Value> = book.queue.iter().take(NEXT_SHOWN).map(|o| occurrence(o, settings)).collect();
+    let open: Vec<Value> = book.runs.iter().map(|(id, run)| open_run(id.0, run, settings)).collect();
+    let accounts: Vec<Value> = book
+        .accounts
+        .iter()
+        .map(|(name, state)| {
+            json!({"account": name.as_str(), "trouble": state.told.as_ref().map(|reason| reason.text.as_str())})
+        })
+        .collect();
+    json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "now": moment(now, &zone),
+        "started": moment(started, &zone),
+        "state": if beat.held.is_some() { "holding" } else { "running" },
+        "held": beat.held,
+        "config_problem": beat.config_problem,
+        "zone_data": zone_data(),
+        "rules": settings.rules.len(),
+        "open_runs": open,
+        "next": next,
+        "last_failed": book.last_failed.as_ref().map(|(run, text)| json!({"run": run.0, "text": text})),
+        "accounts": accounts,
+    })
+}
+
+/// Where the rules of time zones come from.
+#[must_use]
+pub fn zone_data() -> String {
+    // The debug form is the library's only way to tell; people need the path alone.
+    let told = format!("{:?}", jiff::tz::db());
+    let path = told.split('"').nth(1).map(ToOwned::to_owned);
+    path.unwrap_or_else(|| format!("bundled with sunup {}", env!("CARGO_PKG_VERSION")))
+}
+
+fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {
+    let targets: Vec<Value> = run
+        .targets
+        .values()
+        .map(|target| {
+            let outcome = target.progress.outcome();
+            json!({
+                "server": target.server.no.as_str(),
+                "account": target.server.account.as_str(),
+                "name": target.name,
+                "state": state_word(&target.progress.state),
+                "why": why(&target.progress.state),
+                "outcome": outcome.map(|outcome| outcome.word()),
+                "attempts": target.progress.attempts,
+            })
+        })
+        .collect();
+    let mut value = head(id, &run.head, settings);
+    extend(&mut value, json!({"targets": targets}));
+    value
+}
+
+/// The word for a state, as people read it.
+#[must_use]
+pub fn state_word(state: &State) -> &'static str {
+    match state {
+        State::Waiting { .. } => "waiting",
+        State::Asking { .. } => "asking",
+        State::Looking { .. } => "looking",
+        State::Moving { .. } => "moving",
+        State::Ended { .. } => "ended",
+    }
+}
+
+fn why(state: &State) -> Option<String> {
+    match state {
+        State::Waiting { why, .. } => why.as_ref().map(ToString::to_string),
+        _ => None,
+    }
+}
+
+fn extend(value: &mut Value, more: Value) {
+    if let (Some(value), Value::Object(more)) = (value.as_object_mut(), more) {
+        value.extend(more);
+    }
+}
+
+fn head(id: i64, head: &RunHead, settings: &Settings) -> Value {
+    run_head(id, head, Some(settings))
+}
+
+fn run_head(id: i64, head: &RunHead, settings: Option<&Settings>) -> Value {
+    let (rule, who) = match &head.origin {
+        Origin::Rule(rule) => (Some(rule.as_str()), None),
+        Origin::Person(who) => (None, Some(who.as_str())),
+    };
+    let zone = zone_of(settings, rule);
+    json!({
+        "run": id,
+        "rule": rule,
+        "who": who,
+        "planned": moment(head.planned, &zone),
+        "due": moment(head.due, &zone),
+        "claimed": moment(head.claimed, &zone),
+        "action": head.action.word(),
+        "groups": head.groups.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
+    })
+}
+
+/// One entry of the past, as `history --json` shows it.
+#[must_use]
+pub fn entry(entry: &Entry, settings: Option<&Settings>) -> Value {
+    match entry {
+        Entry::Run(record) => run(record, settings),
+        Entry::Missed(missed) => missed_range(missed, settings),
+    }
+}
+
+fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
+    let zone = zone_of(settings, Some(missed.rule.as_str()));
+    json!({
+        "run": null,
+        "rule": missed.rule.as_str(),
+        "planned": moment(missed.first, &zone),
+        "due": moment(missed.first, &zone),
+        "last": moment(missed.last, &zone),
+        "occurrences": missed.count,
+        "action": missed.action.word(),
+        "outcome": "missed",
+        "reason": missed.cause.to_string(),
+        "targets": [],
+    })
+}
+
+/// One run, without its attempts.
+#[must_use]
+pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
+    let rule = match &record.head.origin {
+        Origin::Rule(rule) => Some(rule.as_str()),
+        Origin::Person(_) => None,
+    };
+    let zone = zone_of(settings, rule);
+    let targets: Vec<Value> = record.targets.iter().map(|target| target_line(target, &zone)).collect();
+    let mut value = run_head(record.id.0, &record.head, settings);
+    extend(
+        &mut value,
+        json!({
+            "outcome": record.ended.map(|(outcome, _)| outcome.word()),
+            "ended": record.ended.map(|(_, at)| moment(at, &zone)),
+            "reason": record.reason,
+            "targets": targets,
+        }),
+    );
+    value
+}
+
+fn target_line(record: &TargetRecord, zone: &TimeZone) -> Value {
+    let progress = &record.target.progress;
+    let confirmed = match &progress.state {
+        State::Ended { outcome, at } if matches!(outcome.word(), "started" | "stopped" | "already") => {
+            Some(*at)
+        }
+        _ => None,
+    };
+    json!({
+        "server": record.target.server.no.as_str(),
+        "account": record.target.server.account.as_str(),
+        "name": record.target.name,
+        "state": state_word(&progress.state),
+        "why": why(&progress.state),
+        "outcome": progress.outcome().map(|outcome| outcome.word()),
+        "reason": progress.outcome().and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()),
+        "attempts": progress.attempts,
+        "requested_at": progress.first_asked.map(|at| moment(at, zone)),
+        "confirmed_at": confirmed.map(|at| moment(at, zone)),
+        "remark": record.remark,
+    })
+}
+
+/// One run whole, with its attempts.
+#[must_use]
+pub fn story(record: &RunRecord, attempts: &[AttemptRecord], settings: Option<&Settings>) -> Value {
+    let zone = zone_of(settings, None);
+    let attempts: Vec<Value> = attempts
+        .iter()
+        .map(|attempt| {
+            json!({
+                "attempt": attempt.id.0,
+                "action": attempt.action.word(),
+                "servers": attempt.servers.iter().map(|server| server.no.as_str()).collect::<Vec<_>>(),
+                "intended_at": moment(attempt.intended, &zone),
+                "answered_at": attempt.answered.map(|at| moment(at, &zone)),
+                "result": attempt.result,
+                "http_status": attempt.status,
+                "code": attempt.code,
+                "text": attempt.text,
+                "request_id": attempt.request_id,
+            })
+        })
+        .collect();
+    let mut value = run(record, settings);
+    extend(&mut value, json!({ "attempt_list": attempts }));
+    value
+}
+
+/// `2 started, 1 failed`, in a fixed order.
+#[must_use]
+pub fn counts(outcomes: &[&Outcome]) -> String {
+    const WORDS: [&str; 8] =
+        ["started", "stopped", "already", "failed", "unknown", "superseded", "skipped", "missed"];
+    let count = |word: &&str| outcomes.iter().filter(|outcome| outcome.word() == *word).count();
+    let parts: Vec<String> = WORDS
+        .iter()
+        .map(|word| (count(word), word))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, word)| format!("{n} {word}"))
+        .collect();
+    if parts.is_empty() { "no servers".into() } else { parts.join(", ") }
+}

@@ -1,0 +1,13 @@
+//! The decisions: what is due, what follows from what was seen, and how a run ends. Pure: it touches nothing and takes `now`.
+
+pub mod breaker;
+pub mod cron;
+pub mod guard;
+pub mod name;
+pub mod outcome;
+pub mod plan;
+pub mod retry;
+pub mod rule;
+pub mod server;
+pub mod target;
+pub mod zone;

@@ -1,0 +1,503 @@
+//! One step of a target, and what it wants next: every pair of state and event is handled.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    ATTEMPT_LIMIT, Event, LAST_LOOK_GRACE, Mark, POLL_MAX, POLL_MIN, PROOF_APART, Policy, Progress,
+    SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, SIGHT_AGE_MAX, SIGNATURE_AGE_MAX, State, Wish,
+};
+use crate::domain::name::AttemptId;
+use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
+use crate::domain::retry::{Aftermath, Heard, Then, Wait, scramble, wait_for};
+use crate::domain::server::{Found, Sight, Standing};
+
+/// How long a busy server is left alone between two looks.
+const BUSY_EVERY: Duration = Duration::from_secs(5);
+
+/// The progress after an event. Pure: equal arguments give equal results.
+#[must_use]
+pub fn step(mut progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now: Timestamp) -> Progress {
+    progress = match progress.state.clone() {
+        State::Ended { .. } => return progress,
+        State::Waiting { .. } => waiting(progress, event, policy, now),
+        State::Asking { attempt, since } => asking(progress, attempt, since, event, policy, now),
+        State::Looking { attempt, not_before, then } => {
+            looking(progress, attempt, not_before, &then, event, policy, now)
+        }
+        State::Moving { attempt, since, fell_back } => {
+            moving(progress, attempt, since, fell_back, event, policy, now)
+        }
+    };
+    // A mark made while something was on the wire takes effect as soon as the wire is free.
+    if let (State::Waiting { .. }, Some(mark)) = (&progress.state, progress.mark.clone()) {
+        let outcome = by_mark(&progress, mark);
+        return end(progress, outcome, now);
+    }
+    progress
+}
+
+/// What the target wants next.
+#[must_use]
+pub fn wish(progress: &Progress, policy: &Policy<'_>, now: Timestamp) -> Wish {
+    match &progress.state {
+        State::Ended { .. } => Wish::Done,
+        State::Asking { .. } => Wish::Rest(Timestamp::MAX),
+        State::Looking { not_before, .. } => Wish::Look(*not_before),
+        State::Moving { since, .. } => Wish::Look(next_poll(progress, *since, now)),
+        State::Waiting { until, .. } if now < *until => Wish::Rest((*until).min(policy.window_end)),
+        State::Waiting { .. } if later(now, ATTEMPT_LIMIT) > policy.window_end => {
+            Wish::Rest(policy.window_end)
+        }
+        State::Waiting { .. } => {
+            let fresh = progress.askable.is_some_and(|seen| later(seen, SIGHT_AGE_MAX) >= now);
+            if fresh { Wish::Ask } else { Wish::Look(now) }
+        }
+    }
+}
+
+/// When time alone ends the target; `None` while a request is open, which is always answered, and once it has ended.
+#[must_use]
+pub fn deadline(progress: &Progress, policy: &Policy<'_>) -> Option<Timestamp> {
+    match &progress.state {
+        State::Waiting { .. } => Some(policy.window_end),
+        State::Looking { not_before, .. } => Some(later(policy.window_end.max(*not_before), LAST_LOOK_GRACE)),
+        State::Moving { since, .. } => Some(later(*since, policy.limit)),
+        State::Asking { .. } | State::Ended { .. } => None,
+    }
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn is_over(progress: &Progress, policy: &Policy<'_>, now: Timestamp) -> bool {
+    deadline(progress, policy).is_some_and(|end| now >= end)
+}
+
+fn end(progress: Progress, outcome: Outcome, at: Timestamp) -> Progress {
+    Progress { state: State::Ended { outcome, at }, ..progress }
+}
+
+fn wait(progress: Progress, until: Timestamp, why: Reason) -> Progress {
+    let state = State::Waiting { until, why: Some(why.clone()) };
+    Progress { state, trouble: Some(why), askable: None, ..progress }
+}
+
+fn by_mark(progress: &Progress, mark: Mark) -> Outcome {
+    match (mark, progress.asked) {
+        (Mark::Superseded(by), asked) => Outcome::Superseded { asked, by },
+        (Mark::Withdrawn(reason), Asked::No) => Outcome::Skipped(reason),
+        (Mark::Withdrawn(reason), Asked::Yes) => Outcome::Failed(reason),
+    }
+}
+
+fn marked(progress: Progress, mark: Mark) -> Progress {
+    Progress { mark: Some(mark), ..progress }
+}
+
+fn mark_of(event: &Event<'_>) -> Option<Mark> {
+    match event {
+        Event::Superseded(by) => Some(Mark::Superseded((*by).to_owned())),
+        Event::Withdrawn(reason) => Some(Mark::Withdrawn((*reason).clone())),
+        _ => None,
+    }
+}
+
+fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now: Timestamp) -> Progress {
+    match event {
+        Event::Superseded(_) | Event::Withdrawn(_) => match mark_of(event) {
+            Some(mark) => marked(progress, mark),
+            None => progress,
+        },
+        Event::Asked(_) if later(now, ATTEMPT_LIMIT) > policy.window_end => progress,
+        Event::Asked(attempt) => Progress {
+            state: State::Asking { attempt: *attempt, since: now },
+            attempts: progress.attempts + 1,
+            first_asked: progress.first_asked.or(Some(now)),
+            askable: None,
+            ..progress
+        },
+        Event::Seen(sight) => seen_while_waiting(progress, sight, policy, now),
+        Event::Held(reason, until) => {
+            // Being held says nothing new about the server.
+            let askable = progress.askable;
+            Progress { askable, ..wait(progress, *until, (*reason).clone()) }
+        }
+        Event::Restarted => Progress { askable: None, ..progress },
+        Event::Time if is_over(&progress, policy, now) => {
+            let outcome = at_windows_end(&progress);
+            end(progress, outcome, now)
+        }
+        Event::Time | Event::Answered(..) => progress,
+    }
+}
+
+fn at_windows_end(progress: &Progress) -> Outcome {
+    let State::Waiting { why, .. } = &progress.state else {
+        return Outcome::Missed(no_chance());
+    };
+    let last = progress.trouble.clone();
+    match (progress.asked, why) {
+        (Asked::Yes, _) => Outcome::Failed(last.unwrap_or_else(no_chance)),
+        (Asked::No, Some(reason)) if matches!(reason.kind, ReasonKind::Busy | ReasonKind::Limit) => {
+            Outcome::Skipped(reason.clone())
+        }
+        (Asked::No, _) => Outcome::Missed(last.unwrap_or_else(no_chance)),
+    }
+}
+
+fn no_chance() -> Reason {
+    Reason::new(ReasonKind::NoChance, "the window passed before its turn came")
+}
+
+fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy<'_>, now: Timestamp) -> Progress {
+    let condition = match &sight.found {
+        Found::Absent => return absent(progress, sight, now),
+        Found::Server(condition) => condition,
+    };
+    let progress = Progress { absent_since: None, seen: Some(sight.began), askable: None, ..progress };
+    match condition.standing(policy.action) {
+        Standing::Goal => match policy.opposite_unanswered.map(|at| later(at, SIGNATURE_AGE_MAX)) {
+            // The opposite request may still arrive and undo what this read shows.
+            Some(settled) if sight.began < settled && settled < policy.window_end => {
+                let words = "an opposite request without an answer may still arrive";
+                wait(progress, settled, Reason::new(ReasonKind::Busy, words))
+            }
+            _ => {
+                let outcome = Outcome::at_goal(policy.action, progress.asked);
+                end(progress, outcome, now)
+            }
+        },
+        Standing::OnItsWay => {
+            Progress { state: State::Moving { attempt: None, since: now, fell_back: None }, ..progress }
+        }
+        Standing::Askable => Progress { askable: Some(sight.began), ..progress },
+        Standing::AskableOnce if progress.tried_failure_state => {
+            let words = format!("the server stayed in the failure state {condition}");
+            end(progress, Outcome::Failed(Reason::new(ReasonKind::FailureState, words)), now)
+        }
+        Standing::AskableOnce => {
+            Progress { askable: Some(sight.began), tried_failure_state: true, ..progress }
+        }
+        Standing::Busy => {
+            let words = format!("the server is at {condition}");
+            wait(progress, later(now, BUSY_EVERY), Reason::new(ReasonKind::Busy, words))
+        }
+        Standing::Gone => gone(progress, format!("the server is at {condition}"), now),
+    }
+}
+
+/// A complete read lacked the server: the second one at least [`PROOF_APART`] later proves it.
+fn absent(progress: Progress, sight: &Sight, now: Timestamp) -> Progress {
+    match progress.absent_since {
+        None => {
+            let progress = Progress { absent_since: Some(sight.began), askable: None, ..progress };
+            pause_while_waiting(progress, now)
+        }
+        Some(first) if sight.began >= later(first, PROOF_APART) => {
+            gone(progress, "two complete lists of the cloud lack the server".into(), now)
+        }
+        Some(_) => pause_while_waiting(progress, now),
+    }
+}
+
+fn pause_while_waiting(progress: Progress, now: Timestamp) -> Progress {
+    if matches!(progress.state, State::Waiting { .. }) {
+        let why = Reason::new(ReasonKind::Gone, "a list of the cloud lacks the server");
+        return wait(progress, later(now, BUSY_EVERY), why);
+    }
+    Progress { seen: Some(now), ..progress }
+}
+
+fn gone(progress: Progress, words: String, now: Timestamp) -> Progress {
+    let reason = Reason::new(ReasonKind::Gone, words);
+    let outcome = match progress.asked {
+        Asked::No => Outcome::Skipped(reason),
+        Asked::Yes => Outcome::Failed(reason),
+    };
+    end(progress, outcome, now)
+}
+
+fn asking(
+    progress: Progress,
+    attempt: AttemptId,
+    since: Timestamp,
+    event: &Event<'_>,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    match event {
+        Event::Superseded(_) | Event::Withdrawn(_) => match mark_of(event) {
+            Some(mark) => marked(progress, mark),
+            None => progress,
+        },
+        Event::Answered(answered, aftermath) if *answered == attempt => {
+            answered_while_asking(progress, attempt, aftermath, policy, now)
+        }
+        // Whether the request left is not known: the answer went to a process that is no more.
+        Event::Restarted => {
+            let reason =
+                Reason::new(ReasonKind::NoAnswer, "the program ended while the request was on its way");
+            let not_before = now.max(later(later(since, ATTEMPT_LIMIT), SETTLE_AFTER_SILENCE));
+            let then = Then::Retry {
+                wait: Wait::Fixed(Duration::ZERO),
+                batch_max: progress.batch_max.unwrap_or(usize::MAX),
+            };
+            Progress {
+                state: State::Looking { attempt, not_before, then },
+                asked: Asked::Yes,
+                trouble: Some(reason),
+                ..progress
+            }
+        }
+        Event::Time | Event::Asked(_) | Event::Answered(..) | Event::Seen(_) | Event::Held(..) => progress,
+    }
+}
+
+fn answered_while_asking(
+    progress: Progress,
+    attempt: AttemptId,
+    aftermath: &Aftermath,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    match aftermath {
+        Aftermath::Accepted if progress.mark.is_some() => {
+            let progress = Progress { asked: Asked::Yes, ..progress };
+            match progress.mark.clone() {
+                Some(Mark::Superseded(by)) => {
+                    end(progress, Outcome::Superseded { asked: Asked::Yes, by }, now)
+                }
+                _ => now_moving(progress, attempt, now),
+            }
+        }
+        Aftermath::Accepted => now_moving(progress, attempt, now),
+        Aftermath::NotDone { reason, wait: wanted, batch_max } => {
+            let tries = progress.tries + 1;
+            let until = later(now, wait_for(*wanted, tries, seed(policy, progress.attempts)));
+            let progress = Progress { tries, batch_max: Some(*batch_max), ..progress };
+            wait(progress, until, reason.clone())
+        }
+        Aftermath::MaybeDone { reason, heard, then } => {
+            let settle = match heard {
+                Heard::Answer => SETTLE_AFTER_ANSWER,
+                Heard::Nothing => SETTLE_AFTER_SILENCE,
+            };
+            Progress {
+                state: State::Looking { attempt, not_before: later(now, settle), then: then.clone() },
+                asked: Asked::Yes,
+                trouble: Some(reason.clone()),
+                absent_since: None,
+                ..progress
+            }
+        }
+        Aftermath::Hopeless(reason) => {
+            let outcome = match progress.mark.clone() {
+                Some(mark) => by_mark(&progress, mark),
+                None => Outcome::Failed(reason.clone()),
+            };
+            end(progress, outcome, now)
+        }
+    }
+}
+
+fn now_moving(progress: Progress, attempt: AttemptId, now: Timestamp) -> Progress {
+    Progress {
+        state: State::Moving { attempt: Some(attempt), since: now, fell_back: None },
+        asked: Asked::Yes,
+        mark: None,
+        seen: None,
+        absent_since: None,
+        ..progress
+    }
+}
+
+/// Chance for a target's wait, the same whenever it is worked out again.
+fn seed(policy: &Policy<'_>, attempts: u32) -> u64 {
+    policy.seed.bytes().fold(u64::from(attempts), |sum, byte| scramble(sum ^ u64::from(byte)))
+}
+
+fn looking(
+    progress: Progress,
+    attempt: AttemptId,
+    not_before: Timestamp,
+    then: &Then,
+    event: &Event<'_>,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    match event {
+        Event::Superseded(_) | Event::Withdrawn(_) => match mark_of(event) {
+            Some(mark) => marked(progress, mark),
+            None => progress,
+        },
+        Event::Seen(sight) if sight.began >= not_before => {
+            seen_while_looking(progress, attempt, then, sight, policy, now)
+        }
+        Event::Time if is_over(&progress, policy, now) => {
+            let reason = progress.trouble.clone().unwrap_or_else(no_chance);
+            end(progress, Outcome::Unknown(reason), now)
+        }
+        Event::Time
+        | Event::Asked(_)
+        | Event::Answered(..)
+        | Event::Seen(_)
+        | Event::Held(..)
+        | Event::Restarted => progress,
+    }
+}
+
+fn seen_while_looking(
+    progress: Progress,
+    attempt: AttemptId,
+    then: &Then,
+    sight: &Sight,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    let Found::Server(condition) = &sight.found else {
+        return absent(progress, sight, now);
+    };
+    let progress = Progress { absent_since: None, seen: Some(sight.began), ..progress };
+    let standing = condition.standing(policy.action);
+    if let (Standing::OnItsWay | Standing::Askable | Standing::AskableOnce | Standing::Busy, Some(mark)) =
+        (standing, progress.mark.clone())
+    {
+        let outcome = by_mark(&progress, mark);
+        return end(progress, outcome, now);
+    }
+    match standing {
+        Standing::Goal => {
+            let outcome = Outcome::at_goal(policy.action, progress.asked);
+            end(progress, outcome, now)
+        }
+        Standing::OnItsWay => Progress {
+            state: State::Moving { attempt: Some(attempt), since: now, fell_back: None },
+            ..progress
+        },
+        Standing::Gone => gone(progress, format!("the server is at {condition}"), now),
+        Standing::Busy => {
+            let words = format!("the server is at {condition}");
+            wait(progress, later(now, BUSY_EVERY), Reason::new(ReasonKind::Busy, words))
+        }
+        Standing::AskableOnce if progress.tried_failure_state => {
+            let words = format!("the server stayed in the failure state {condition}");
+            end(progress, Outcome::Failed(Reason::new(ReasonKind::FailureState, words)), now)
+        }
+        Standing::Askable | Standing::AskableOnce => {
+            let once = standing == Standing::AskableOnce || progress.tried_failure_state;
+            let progress = Progress { tried_failure_state: once, ..progress };
+            not_done_after_all(progress, then, sight, policy, now)
+        }
+    }
+}
+
+/// A read showed that the attempt did nothing: a fresh one is justified, if the answer gave hope.
+fn not_done_after_all(
+    progress: Progress,
+    then: &Then,
+    sight: &Sight,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    let reason = progress.trouble.clone().unwrap_or_else(no_chance);
+    match then {
+        Then::Fail => end(progress, Outcome::Failed(reason), now),
+        Then::Retry { wait: wanted, batch_max } => {
+            let tries = progress.tries + 1;
+            let until = later(now, wait_for(*wanted, tries, seed(policy, progress.attempts)));
+            let progress = Progress { tries, batch_max: Some((*batch_max).max(1)), ..progress };
+            let waiting = wait(progress, until, reason);
+            Progress { askable: Some(sight.began), ..waiting }
+        }
+    }
+}
+
+fn moving(
+    progress: Progress,
+    attempt: Option<AttemptId>,
+    since: Timestamp,
+    fell_back: Option<Timestamp>,
+    event: &Event<'_>,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    match event {
+        Event::Superseded(by) => {
+            let outcome = Outcome::Superseded { asked: progress.asked, by: (*by).to_owned() };
+            end(progress, outcome, now)
+        }
+        Event::Seen(sight) if sight.began >= since => {
+            seen_while_moving(progress, attempt, since, fell_back, sight, policy, now)
+        }
+        Event::Time if is_over(&progress, policy, now) => {
+            let goal = match policy.action {
+                crate::domain::name::Action::Start => "running",
+                crate::domain::name::Action::Stop => "stopped",
+            };
+            let words = format!("the server was not {goal} within {}s", policy.limit.as_secs());
+            end(progress, Outcome::Failed(Reason::new(ReasonKind::TooSlow, words)), now)
+        }
+        // It is on its way already: a removed rule sends nothing more for it, and its end is still recorded.
+        Event::Withdrawn(_) => progress,
+        Event::Time
+        | Event::Asked(_)
+        | Event::Answered(..)
+        | Event::Seen(_)
+        | Event::Held(..)
+        | Event::Restarted => progress,
+    }
+}
+
+fn seen_while_moving(
+    progress: Progress,
+    attempt: Option<AttemptId>,
+    since: Timestamp,
+    fell_back: Option<Timestamp>,
+    sight: &Sight,
+    policy: &Policy<'_>,
+    now: Timestamp,
+) -> Progress {
+    let Found::Server(condition) = &sight.found else {
+        return absent(progress, sight, now);
+    };
+    let progress = Progress { absent_since: None, seen: Some(sight.began), ..progress };
+    let standing = condition.standing(policy.action);
+    match standing {
+        Standing::Goal => {
+            let outcome = Outcome::at_goal(policy.action, progress.asked);
+            end(progress, outcome, now)
+        }
+        Standing::Gone => gone(progress, format!("the server is at {condition}"), now),
+        Standing::OnItsWay | Standing::Busy => {
+            Progress { state: State::Moving { attempt, since, fell_back: None }, ..progress }
+        }
+        Standing::Askable | Standing::AskableOnce => match fell_back {
+            Some(first) if sight.began >= later(first, PROOF_APART) => {
+                let reason =
+                    Reason::new(ReasonKind::FellBack, format!("the server fell back to {condition}"));
+                if standing == Standing::AskableOnce && progress.tried_failure_state {
+                    return end(progress, Outcome::Failed(reason), now);
+                }
+                let tries = progress.tries + 1;
+                let until = later(now, wait_for(Wait::Backoff, tries, seed(policy, progress.attempts)));
+                let once = standing == Standing::AskableOnce || progress.tried_failure_state;
+                let waiting = wait(Progress { tries, tried_failure_state: once, ..progress }, until, reason);
+                Progress { askable: Some(sight.began), ..waiting }
+            }
+            Some(_) => progress,
+            None => {
+                Progress { state: State::Moving { attempt, since, fell_back: Some(sight.began) }, ..progress }
+            }
+        },
+    }
+}
+
+/// The poll of a moving server: after 3 s at first, growing to 10 s as it takes longer.
+fn next_poll(progress: &Progress, since: Timestamp, now: Timestamp) -> Timestamp {
+    let moving_for = Duration::try_from(now.duration_since(since)).unwrap_or(Duration::ZERO);
+    let every = (moving_for / 6).clamp(POLL_MIN, POLL_MAX);
+    later(progress.seen.map_or(since, |seen| seen.max(since)), every)
+}

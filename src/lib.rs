@@ -1,0 +1,11 @@
+//! Sunup wakes NAVER Cloud servers on schedule, watches until they really run, and keeps a record of every outcome.
+
+#![forbid(unsafe_code)]
+
+pub mod adapters;
+pub mod cli;
+pub mod daemon;
+pub mod domain;
+pub mod ports;
+pub mod sandbox;
+pub mod settings;

@@ -1,0 +1,91 @@
+//! The cloud of one account: asking for starts and stops, and looking.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::domain::name::{Action, ServerNo};
+use crate::domain::outcome::Reason;
+use crate::domain::retry::Answer;
+use crate::domain::server::Condition;
+
+/// What an exchange with the cloud told beside its result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exchange<T> {
+    /// The result.
+    pub result: T,
+    /// What the exchange says about our clock.
+    pub clock: ClockVerdict,
+}
+
+/// How our clock compares with the cloud's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockVerdict {
+    /// Nothing was heard.
+    Unheard,
+    /// An answer came without a date that can be read.
+    Undated,
+    /// The cloud's clock minus ours.
+    Differs(SignedDuration),
+}
+
+/// One server as a list showed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerView {
+    /// Its number.
+    pub no: ServerNo,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Where it stands and what is going on.
+    pub condition: Condition,
+    /// The cloud's `uptime`, which looks like the moment of the last boot.
+    pub booted: Option<Timestamp>,
+}
+
+/// Why a read gave nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ReadError {
+    /// Why, in words.
+    pub reason: Reason,
+    /// What kind of trouble it is for the account.
+    pub trouble: ReadTrouble,
+}
+
+/// What a failed read says about an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadTrouble {
+    /// No connection, no answer or a 5xx: the breaker counts it.
+    Down,
+    /// The cloud asked to slow down, perhaps for so long.
+    Throttled(Option<Duration>),
+    /// Keys were refused or could not be read.
+    Keys,
+    /// Anything else.
+    Odd,
+}
+
+/// The cloud of one account.
+#[async_trait]
+pub trait Cloud: Send + Sync {
+    /// Sends one request to start or stop servers, signed just before it leaves. Never repeats it.
+    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer>;
+
+    /// Reads the states of servers, all pages; every page within `limit`. A number that the result lacks does not exist.
+    async fn look(
+        &self,
+        servers: &[ServerNo],
+        limit: Duration,
+    ) -> Exchange<Result<Vec<ServerView>, ReadError>>;
+
+    /// A cheap signed request that changes nothing: shows whether keys and clock are good.
+    async fn greet(&self) -> Exchange<Result<(), ReadError>>;
+}
+
+/// The pace of an account: every read waits for its turn. Mutating requests take theirs before they are decided.
+#[async_trait]
+pub trait Pace: Send + Sync {
+    /// Returns when a request may go.
+    async fn turn(&self);
+}

@@ -1,0 +1,349 @@
+//! The journal: runs, targets, attempts and covered marks. It speaks in intentions; every change is conditional.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::domain::name::{Action, AttemptId, GroupName, RuleName, RunId, ServerId};
+use crate::domain::outcome::{Reason, RunOutcome};
+use crate::domain::target::Progress;
+
+/// Who or what wanted a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// An occurrence of a rule.
+    Rule(RuleName),
+    /// A command by a person; the name is as the command gave it.
+    Person(String),
+}
+
+impl Origin {
+    /// The origin for people and logs.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self {
+            Self::Rule(rule) => format!("rule {rule}"),
+            Self::Person(who) => format!("command by {who}"),
+        }
+    }
+}
+
+/// What is fixed for a run from its claim on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunHead {
+    /// Who or what wanted it.
+    pub origin: Origin,
+    /// What it does.
+    pub action: Action,
+    /// The groups it was made for; empty for a command that named servers.
+    pub groups: Vec<GroupName>,
+    /// The planned moment; for a command, when it came.
+    pub planned: Timestamp,
+    /// When it was due.
+    pub due: Timestamp,
+    /// The end of its window.
+    pub window_end: Timestamp,
+    /// When it was claimed.
+    pub claimed: Timestamp,
+}
+
+/// A run to be claimed, with its targets as they begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// What is fixed.
+    pub head: RunHead,
+    /// Its targets.
+    pub targets: Vec<Target>,
+    /// The outcome and its reason, for a run that ends where it begins.
+    pub ended: Option<(RunOutcome, String)>,
+}
+
+/// One target of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The server.
+    pub server: ServerId,
+    /// Its name, where a read has shown it.
+    pub name: Option<String>,
+    /// How long it may take from accepted to its goal.
+    pub limit: Duration,
+    /// How far it is.
+    pub progress: Progress,
+    /// How often it was written: a change names the revision that it replaces.
+    pub revision: i64,
+}
+
+/// A claimed run that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenRun {
+    /// Its number.
+    pub id: RunId,
+    /// What is fixed.
+    pub head: RunHead,
+    /// Its targets, ended ones too.
+    pub targets: Vec<Target>,
+}
+
+/// An intent: the record that must be durable before the request leaves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intent {
+    /// The number of the attempt.
+    pub attempt: AttemptId,
+    /// What is asked.
+    pub action: Action,
+    /// The targets it is asked for. Several runs may share one server.
+    pub targets: Vec<(RunId, ServerId)>,
+}
+
+/// What came of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptResult {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// `accepted`, `refused`, `not-sent`, `unanswered` or `interrupted`.
+    pub result: &'static str,
+    /// The HTTP status, where there was an answer.
+    pub status: Option<u16>,
+    /// The cloud's code, where the answer had one.
+    pub code: Option<String>,
+    /// The cloud's text or ours.
+    pub text: Option<String>,
+    /// The cloud's request id.
+    pub request_id: Option<String>,
+}
+
+/// A change of one target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// The run.
+    pub run: RunId,
+    /// The server.
+    pub server: ServerId,
+    /// The server's name, where a read has shown it.
+    pub name: Option<String>,
+    /// The revision that is replaced.
+    pub revision: i64,
+    /// The new progress.
+    pub progress: Progress,
+}
+
+/// Occurrences of one rule that passed without a deed, as a range.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissedRange {
+    /// The rule.
+    pub rule: RuleName,
+    /// What it would have done.
+    pub action: Action,
+    /// The first planned moment.
+    pub first: Timestamp,
+    /// The last planned moment.
+    pub last: Timestamp,
+    /// How many they are.
+    pub count: u64,
+    /// Why.
+    pub cause: Reason,
+}
+
+/// How far a rule's occurrences are decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CoveredMark {
+    /// The rule.
+    pub rule: RuleName,
+    /// Its schedule as it was: [`crate::domain::rule::Rule::fingerprint`].
+    pub fingerprint: String,
+    /// Every occurrence due up to this moment is decided.
+    pub until: Timestamp,
+}
+
+/// All that one turn of the engine records: one transaction.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// When the turn was decided.
+    pub at: Option<Timestamp>,
+    /// Runs to be claimed.
+    pub claims: Vec<Claim>,
+    /// Changed targets.
+    pub changes: Vec<Change>,
+    /// Intents of requests that leave after this.
+    pub intents: Vec<Intent>,
+    /// Results of earlier attempts.
+    pub results: Vec<AttemptResult>,
+    /// Runs whose last target ended.
+    pub ends: Vec<(RunId, RunOutcome)>,
+    /// Occurrences that passed.
+    pub missed: Vec<MissedRange>,
+    /// Covered marks that moved.
+    pub marks: Vec<CoveredMark>,
+    /// Rules whose marks are dropped, because they are gone.
+    pub dropped_marks: Vec<RuleName>,
+    /// Late sights of ended targets.
+    pub remarks: Vec<(RunId, ServerId, String)>,
+}
+
+impl Turn {
+    /// Whether there is nothing to record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        Self { at: self.at, ..Self::default() } == *self
+    }
+}
+
+/// What came of recording a turn.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// For each claim, its run, or `None` where the occurrence was claimed before.
+    pub claimed: Vec<Option<RunId>>,
+}
+
+/// What the journal knows when the daemon starts.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// Runs that have not ended.
+    pub runs: Vec<OpenRun>,
+    /// Covered marks of all rules.
+    pub marks: Vec<CoveredMark>,
+    /// The highest attempt number.
+    pub last_attempt: i64,
+    /// The moments of the mutating requests of the last hour.
+    pub recent_attempts: Vec<Timestamp>,
+}
+
+/// A configuration that was in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredConfig {
+    /// Its text.
+    pub text: String,
+    /// When it came into force.
+    pub since: Timestamp,
+}
+
+/// Which runs of the past are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only of this rule.
+    pub rule: Option<String>,
+    /// Only with this server, by number or name.
+    pub server: Option<String>,
+    /// Only due at or after this moment.
+    pub from: Option<Timestamp>,
+    /// Only due before this moment.
+    pub to: Option<Timestamp>,
+    /// Only those that ended other than `done`.
+    pub failed: bool,
+    /// At most so many, the newest ones.
+    pub limit: u32,
+}
+
+/// One entry of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// A run.
+    Run(RunRecord),
+    /// A range of missed occurrences.
+    Missed(MissedRange),
+}
+
+/// A run as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunRecord {
+    /// Its number.
+    pub id: RunId,
+    /// What is fixed.
+    pub head: RunHead,
+    /// Its targets.
+    pub targets: Vec<TargetRecord>,
+    /// Its outcome and when it ended; `None` while it is open.
+    pub ended: Option<(RunOutcome, Timestamp)>,
+    /// Why a run without targets ended as it did.
+    pub reason: Option<String>,
+}
+
+/// A target as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRecord {
+    /// What it is and how far.
+    pub target: Target,
+    /// What was seen of it after its end.
+    pub remark: Option<String>,
+}
+
+/// An attempt as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptRecord {
+    /// Its number.
+    pub id: AttemptId,
+    /// What was asked.
+    pub action: Action,
+    /// For which servers of the run.
+    pub servers: Vec<ServerId>,
+    /// When the intent was recorded.
+    pub intended: Timestamp,
+    /// When its result was recorded.
+    pub answered: Option<Timestamp>,
+    /// Its result, as in [`AttemptResult::result`].
+    pub result: Option<String>,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The cloud's code.
+    pub code: Option<String>,
+    /// The cloud's text or ours.
+    pub text: Option<String>,
+    /// The cloud's request id.
+    pub request_id: Option<String>,
+}
+
+/// Why the journal did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Another daemon holds the journal.
+    #[error("another daemon holds the journal `{journal}`: process {holder}")]
+    Held {
+        /// The journal's file.
+        journal: String,
+        /// The process id that the lock names, or `unknown`.
+        holder: String,
+    },
+    /// A condition of a write did not hold: somebody else changed the row, or a request is open already. Nothing was written.
+    #[error("the journal says otherwise: {what}")]
+    Conflict {
+        /// Which condition.
+        what: String,
+    },
+    /// It cannot be opened, read or written.
+    #[error("the journal `{journal}` cannot be used: {what}")]
+    Unusable {
+        /// The journal's file.
+        journal: String,
+        /// Why, as the store says.
+        what: String,
+    },
+}
+
+/// The journal.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// What is there when the daemon starts.
+    async fn open_state(&self) -> Result<Opening, StoreError>;
+
+    /// Records a turn, all of it or nothing, durable when this returns.
+    ///
+    /// A claim whose occurrence is claimed already is left out, with its targets; every other condition that does not
+    /// hold is a [`StoreError::Conflict`] and leaves the journal as it was.
+    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError>;
+
+    /// Keeps the text of a configuration that comes into force.
+    async fn keep_config(&self, text: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// The configuration that was last in force.
+    async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError>;
+
+    /// Entries of the past, newest first.
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError>;
+
+    /// One run with its attempts.
+    async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError>;
+
+    /// Forgets runs and misses that ended before a moment. Open runs, marks and the last configuration stay.
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
+}

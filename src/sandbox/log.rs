@@ -1,0 +1,71 @@
+//! The sandbox's log: one JSON object a line for each request and each change of state.
+
+use std::io::Write;
+use std::sync::{Mutex, PoisonError};
+
+use serde_json::json;
+
+use super::model::Change;
+
+/// Where lines go; nowhere if it is `None`.
+pub(super) struct Log {
+    out: Option<Mutex<Box<dyn Write + Send>>>,
+    accounts: Vec<String>,
+}
+
+/// One request, as it is logged.
+pub(super) struct Logged<'a> {
+    pub(super) at: i64,
+    pub(super) operation: &'a str,
+    pub(super) servers: &'a [String],
+    pub(super) signature: bool,
+    pub(super) account: &'a str,
+    pub(super) status: u16,
+    pub(super) code: &'a str,
+    pub(super) fault: Option<&'a str>,
+}
+
+impl Log {
+    pub(super) fn new(out: Option<Box<dyn Write + Send>>, accounts: Vec<String>) -> Self {
+        Self { out: out.map(Mutex::new), accounts }
+    }
+
+    /// Accounts are logged by number, from 1: an access key id has no place in a log. 0 stands for an unknown one.
+    fn number(&self, account: &str) -> usize {
+        self.accounts.iter().position(|known| known == account).map_or(0, |index| index + 1)
+    }
+
+    pub(super) fn request(&self, line: &Logged<'_>) {
+        self.line(&json!({
+            "at": line.at,
+            "kind": "request",
+            "operation": line.operation,
+            "servers": line.servers,
+            "signature": if line.signature { "valid" } else { "invalid" },
+            "account": self.number(line.account),
+            "status": line.status,
+            "code": line.code,
+            "fault": line.fault,
+        }));
+    }
+
+    pub(super) fn changes(&self, changes: &[Change]) {
+        for change in changes {
+            self.line(&json!({
+                "at": change.at,
+                "kind": "state",
+                "account": self.number(&change.account),
+                "servers": [change.no],
+                "status": change.status,
+                "operation": change.operation,
+            }));
+        }
+    }
+
+    fn line(&self, value: &serde_json::Value) {
+        let Some(out) = &self.out else { return };
+        let mut out = out.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that cannot be written must not stop the rehearsal; the reader will see that it ends.
+        let _ = writeln!(out, "{value}").and_then(|()| out.flush());
+    }
+}

@@ -1,0 +1,103 @@
+//! The shapes of the file: optional fields with their places, nothing checked but the types.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+
+/// A value with the bytes of the file that it comes from.
+#[derive(Debug, Clone)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Range<usize>,
+}
+
+/// The top of the file.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) timezone: Option<At<String>>,
+    pub(super) accounts: Vec<(At<String>, Account)>,
+    pub(super) groups: Vec<(At<String>, Group)>,
+    pub(super) rules: Vec<(At<String>, Rule)>,
+    pub(super) limits: Limits,
+    pub(super) store: Store,
+    pub(super) log: Log,
+}
+
+/// `[accounts.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Account {
+    pub(super) site: Option<At<String>>,
+    pub(super) endpoint: Option<At<String>>,
+    pub(super) region: Option<At<String>>,
+    pub(super) access_key: Option<At<Secret>>,
+    pub(super) secret_key: Option<At<Secret>>,
+    pub(super) ca_file: Option<At<String>>,
+    pub(super) rate: Option<At<i64>>,
+    pub(super) batch: Option<At<i64>>,
+}
+
+/// A secret's place, or a literal that is to be refused without being shown.
+#[derive(Debug)]
+pub(super) enum Secret {
+    Place(SecretPlace),
+    Literal,
+}
+
+/// `{ credential = "…" }`, `{ file = "…" }` or `{ env = "…" }`: exactly one.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SecretPlace {
+    pub(super) credential: Option<String>,
+    pub(super) file: Option<String>,
+    pub(super) env: Option<String>,
+}
+
+/// `[groups.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    pub(super) account: Option<At<String>>,
+    pub(super) servers: Option<Vec<At<String>>>,
+    pub(super) boot_within: Option<At<String>>,
+    pub(super) stop_within: Option<At<String>>,
+}
+
+/// `[rules.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Rule {
+    pub(super) cron: Option<At<String>>,
+    pub(super) at: Option<Vec<At<String>>>,
+    pub(super) start: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) stop: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) timezone: Option<At<String>>,
+    pub(super) seconds: Option<At<bool>>,
+    pub(super) enabled: Option<At<bool>>,
+    pub(super) note: Option<At<String>>,
+    pub(super) window: Option<At<String>>,
+    pub(super) missed: Option<At<String>>,
+    pub(super) gap: Option<At<String>>,
+    pub(super) fold: Option<At<String>>,
+}
+
+/// `[limits]`.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    pub(super) servers_per_run: Option<At<i64>>,
+    pub(super) requests_per_hour: Option<At<i64>>,
+    pub(super) protect: Vec<At<String>>,
+    pub(super) never_stop: Vec<At<String>>,
+    pub(super) own: Vec<At<String>>,
+}
+
+/// `[store]`.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) url: Option<At<String>>,
+    pub(super) keep: Option<At<String>>,
+}
+
+/// `[log]`.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    pub(super) format: Option<At<String>>,
+    pub(super) level: Option<At<String>>,
+}

@@ -1,0 +1,290 @@
+//! From TOML to raw shapes: every syntax error, unknown key and wrong type is collected, none ends the reading.
+
+use std::cell::RefCell;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostics::{Problem, did_you_mean};
+use super::raw::{Account, At, File, Group, Limits, Log, Rule, Secret, SecretPlace, Store};
+
+/// The largest configuration file, in bytes.
+pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Reads the file as far as it can be read.
+pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
+    if text.len() > TEXT_BYTES_MAX {
+        let title = format!("the configuration is larger than {TEXT_BYTES_MAX} bytes");
+        return (File::default(), vec![Problem::error(0..0, title, "the file begins here", "shorten it")]);
+    }
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let syntax = errors.iter().map(|error| {
+        let span = error.span().unwrap_or(0..0);
+        Problem::error(span, "the file is not valid TOML", error.message(), "mend the syntax at this place")
+    });
+    let problems = RefCell::new(syntax.collect());
+    let file = file(Table::new("the top of the file", table, &problems));
+    (file, problems.into_inner())
+}
+
+fn file(mut top: Table<'_, '_>) -> File {
+    File {
+        timezone: top.get("timezone"),
+        accounts: top.named("accounts", "account", account),
+        groups: top.named("groups", "group", group),
+        rules: top.named("rules", "rule", rule),
+        limits: top.single("limits", limits),
+        store: top.single("store", store),
+        log: top.single("log", log),
+    }
+}
+
+fn account(table: &mut Table<'_, '_>) -> Account {
+    Account {
+        site: table.get("site"),
+        endpoint: table.get("endpoint"),
+        region: table.get("region"),
+        access_key: table.secret("access_key"),
+        secret_key: table.secret("secret_key"),
+        ca_file: table.get("ca_file"),
+        rate: table.get("rate"),
+        batch: table.get("batch"),
+    }
+}
+
+fn group(table: &mut Table<'_, '_>) -> Group {
+    Group {
+        account: table.get("account"),
+        servers: table.list("servers").map(|(_, list)| list),
+        boot_within: table.get("boot_within"),
+        stop_within: table.get("stop_within"),
+    }
+}
+
+fn rule(table: &mut Table<'_, '_>) -> Rule {
+    Rule {
+        cron: table.get("cron"),
+        at: table.one_or_list("at").map(|(_, list)| list),
+        start: table.list("start"),
+        stop: table.list("stop"),
+        timezone: table.get("timezone"),
+        seconds: table.get("seconds"),
+        enabled: table.get("enabled"),
+        note: table.get("note"),
+        window: table.get("window"),
+        missed: table.get("missed"),
+        gap: table.get("gap"),
+        fold: table.get("fold"),
+    }
+}
+
+fn limits(table: &mut Table<'_, '_>) -> Limits {
+    let mut list = |key| table.list(key).map(|(_, list)| list).unwrap_or_default();
+    let (protect, never_stop, own) = (list("protect"), list("never_stop"), list("self"));
+    Limits {
+        servers_per_run: table.get("servers_per_run"),
+        requests_per_hour: table.get("requests_per_hour"),
+        protect,
+        never_stop,
+        own,
+    }
+}
+
+fn store(table: &mut Table<'_, '_>) -> Store {
+    Store { url: table.get("url"), keep: table.get("keep") }
+}
+
+fn log(table: &mut Table<'_, '_>) -> Log {
+    Log { format: table.get("format"), level: table.get("level") }
+}
+
+type Entry<'i> = (Spanned<std::borrow::Cow<'i, str>>, Spanned<DeValue<'i>>);
+
+/// One table of the file: keys are taken out one by one, and what is left at the end is unknown.
+struct Table<'i, 'p> {
+    what: String,
+    entries: Vec<Entry<'i>>,
+    known: Vec<&'static str>,
+    problems: &'p RefCell<Vec<Problem>>,
+}
+
+impl<'i, 'p> Table<'i, 'p> {
+    fn new(what: &str, table: Spanned<DeTable<'i>>, problems: &'p RefCell<Vec<Problem>>) -> Self {
+        let mut entries: Vec<Entry<'i>> = table.into_inner().into_iter().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        Self { what: what.to_owned(), entries, known: Vec::new(), problems }
+    }
+
+    fn report(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Spanned<DeValue<'i>>> {
+        self.known.push(key);
+        let index = self.entries.iter().position(|(name, _)| name.get_ref().as_ref() == key)?;
+        Some(self.entries.remove(index).1)
+    }
+
+    fn wrong_type(&self, key: &str, span: Range<usize>, found: &str, wanted: &str) {
+        let title = format!("`{key}` of {} has the wrong type", self.what);
+        self.report(Problem::error(
+            span,
+            title,
+            format!("this is {}", with_article(found)),
+            format!("write {wanted}"),
+        ));
+    }
+
+    /// A value of the type that the raw shape asks for.
+    fn get<T: for<'de> Deserialize<'de> + Typed>(&mut self, key: &'static str) -> Option<At<T>> {
+        let value = self.take(key)?;
+        self.typed(key, value)
+    }
+
+    fn typed<T: for<'de> Deserialize<'de> + Typed>(
+        &self,
+        key: &str,
+        value: Spanned<DeValue<'i>>,
+    ) -> Option<At<T>> {
+        let (span, found) = (value.span(), value.get_ref().type_str());
+        match T::deserialize(value.into_deserializer()) {
+            Ok(value) => Some(At { value, span }),
+            Err(_) => {
+                self.wrong_type(key, span, found, T::WORDS);
+                None
+            }
+        }
+    }
+
+    fn list(&mut self, key: &'static str) -> Option<(Range<usize>, Vec<At<String>>)> {
+        let value = self.take(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Array(items) => {
+                Some((span, items.into_iter().filter_map(|item| self.typed(key, item)).collect()))
+            }
+            other => {
+                self.wrong_type(key, span, other.type_str(), "a list of strings, such as `[\"web\"]`");
+                None
+            }
+        }
+    }
+
+    fn one_or_list(&mut self, key: &'static str) -> Option<(Range<usize>, Vec<At<String>>)> {
+        let index = self.entries.iter().position(|(name, _)| name.get_ref().as_ref() == key)?;
+        match self.entries.get(index).map(|(_, value)| value.get_ref()) {
+            Some(DeValue::Array(_)) => self.list(key),
+            _ => self.get::<String>(key).map(|one| (one.span.clone(), vec![one])),
+        }
+    }
+
+    /// A secret's place. A literal is noticed and forgotten: its text goes nowhere.
+    fn secret(&mut self, key: &'static str) -> Option<At<Secret>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        if value.get_ref().is_str() {
+            return Some(At { value: Secret::Literal, span });
+        }
+        match SecretPlace::deserialize(value.into_deserializer()) {
+            Ok(place) => Some(At { value: Secret::Place(place), span }),
+            Err(_) => {
+                let title = format!("`{key}` of {} does not say where the key is", self.what);
+                let remedy =
+                    "write `{ credential = \"NAME\" }`, `{ file = \"PATH\" }` or `{ env = \"NAME\" }`";
+                self.report(Problem::error(span, title, "this names no place", remedy));
+                None
+            }
+        }
+    }
+
+    fn inner(&mut self, key: &'static str) -> Option<Spanned<DeTable<'i>>> {
+        let value = self.take(key)?;
+        let span = value.span();
+        match value.into_inner() {
+            DeValue::Table(table) => Some(Spanned::new(span, table)),
+            other => {
+                self.wrong_type(key, span, other.type_str(), &format!("a table: `[{key}]`"));
+                None
+            }
+        }
+    }
+
+    fn single<T: Default>(&mut self, key: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> T {
+        let Some(table) = self.inner(key) else {
+            return T::default();
+        };
+        let mut table = Table::new(&format!("`{key}`"), table, self.problems);
+        read(&mut table)
+    }
+
+    fn named<T>(
+        &mut self,
+        key: &'static str,
+        what: &str,
+        read: fn(&mut Table<'_, '_>) -> T,
+    ) -> Vec<(At<String>, T)> {
+        let Some(table) = self.inner(key) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for (name, value) in table.into_inner() {
+            let name = At { value: name.get_ref().to_string(), span: name.span() };
+            let span = value.span();
+            match value.into_inner() {
+                DeValue::Table(inner) => {
+                    let title = format!("{what} `{}`", name.value);
+                    let mut inner = Table::new(&title, Spanned::new(span, inner), self.problems);
+                    let read = read(&mut inner);
+                    found.push((name, read));
+                }
+                other => {
+                    let remedy = format!("a table: `[{key}.{}]`", name.value);
+                    self.wrong_type(&name.value, span, other.type_str(), &remedy);
+                }
+            }
+        }
+        found.sort_by_key(|(name, _)| name.span.start);
+        found
+    }
+}
+
+impl Drop for Table<'_, '_> {
+    /// Whatever nobody took is unknown.
+    fn drop(&mut self) {
+        for (key, _) in &self.entries {
+            let word = key.get_ref();
+            let title = format!("unknown key `{word}` in {}", self.what);
+            let known = || self.known.join("`, `");
+            let remedy = match did_you_mean(word, self.known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("the keys here are `{}`", known()),
+            };
+            self.report(Problem::error(key.span(), title, "no such key", remedy));
+        }
+    }
+}
+
+/// A type that a value of the file may have, in words.
+trait Typed {
+    const WORDS: &'static str;
+}
+
+impl Typed for String {
+    const WORDS: &'static str = "a string in quotes";
+}
+
+impl Typed for i64 {
+    const WORDS: &'static str = "a whole number";
+}
+
+impl Typed for bool {
+    const WORDS: &'static str = "`true` or `false`";
+}
+
+fn with_article(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
+    format!("{article} {kind}")
+}

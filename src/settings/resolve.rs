@@ -1,0 +1,539 @@
+//! From raw shapes to settings: every value is checked, and every problem is kept.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+use super::diagnostics::{Problem, Severity, did_you_mean};
+use super::raw::{At, File, Secret};
+use super::resolve_rule::RuleReader;
+use super::secret::SecretSource;
+use super::{
+    Account, BATCH_DEFAULT, Endpoint, KEEP_DEFAULT, Keys, LIMIT_DEFAULT, Loaded, LogFormat, LogLevel,
+    RATE_DEFAULT, Settings, Site, StoreLocation, duration, raw, reader,
+};
+use crate::domain::guard::{Limits, Pattern};
+use crate::domain::name::{AccountName, GroupName, NameError, ServerNo};
+use crate::domain::rule::Group;
+
+/// Reads, resolves, and either returns settings or every problem.
+pub(super) fn settings(text: &str) -> Result<Loaded, Vec<Problem>> {
+    let (file, problems) = reader::read(text);
+    let mut resolver = Resolver { problems };
+    let settings = resolver.file(file, text);
+    let mut problems = resolver.problems;
+    problems.sort_by_key(|problem| problem.span.start);
+    if problems.iter().any(|problem| problem.severity == Severity::Error) {
+        return Err(problems);
+    }
+    Ok(Loaded { settings, warnings: problems })
+}
+
+/// Reads `store.url` alone.
+pub(super) fn store_of(text: &str) -> StoreLocation {
+    let (file, _) = reader::read(text);
+    Resolver { problems: Vec::new() }.store(file.store).0
+}
+
+/// Collects problems while values are resolved.
+pub(super) struct Resolver {
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Resolver {
+    /// Whether a problem with the zone at the top is told already.
+    pub(super) fn has_mistyped_zone(&self) -> bool {
+        self.problems
+            .iter()
+            .any(|problem| problem.title.contains("time zone") || problem.remedy.contains("`timezone`"))
+    }
+
+    pub(super) fn error<T>(&mut self, at: &At<T>, title: String, cause: &str, remedy: &str) {
+        self.problems.push(Problem::error(at.span.clone(), title, cause, remedy));
+    }
+
+    fn file(&mut self, file: File, text: &str) -> Settings {
+        let timezone = file.timezone.and_then(|zone| self.zone(&zone));
+        let mut accounts = BTreeMap::new();
+        let named_accounts: BTreeSet<String> =
+            file.accounts.iter().map(|(name, _)| name.value.clone()).collect();
+        for (name, raw) in file.accounts {
+            if let Some(account) = self.account(&name, raw) {
+                accounts.insert(account.name.clone(), account);
+            }
+        }
+        self.same_keys_twice(&accounts);
+        let mut groups = BTreeMap::new();
+        let mut group_names = BTreeSet::new();
+        for (name, raw) in file.groups {
+            group_names.insert(name.value.clone());
+            if let Some(group) = self.group(&name, raw, &named_accounts) {
+                groups.insert(group.name.clone(), group);
+            }
+        }
+        let limits = self.limits(file.limits, &group_names);
+        let mut rules = BTreeMap::new();
+        let mut reader = RuleReader::new(timezone.clone(), &group_names);
+        for (name, raw) in file.rules {
+            if let Some(rule) = reader.rule(self, &name, raw) {
+                rules.insert(rule.name.clone(), rule);
+            }
+        }
+        let (store, keep) = self.store(file.store);
+        let (log_format, log_level) = self.log(file.log);
+        Settings {
+            timezone,
+            accounts,
+            groups,
+            rules,
+            limits,
+            store,
+            keep,
+            log_format,
+            log_level,
+            text: text.to_owned(),
+        }
+    }
+
+    pub(super) fn name<N>(
+        &mut self,
+        what: &str,
+        name: &At<String>,
+        make: fn(&str) -> Result<N, NameError>,
+    ) -> Option<N> {
+        match make(&name.value) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let title = format!("`{}` cannot be the name of {what}", name.value);
+                self.error(name, title, &error.to_string(), "use letters, digits, `-`, `_` and `.`");
+                None
+            }
+        }
+    }
+
+    pub(super) fn zone(&mut self, zone: &At<String>) -> Option<TimeZone> {
+        if let Ok(found) = TimeZone::get(&zone.value) {
+            return Some(found);
+        }
+        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
+        let remedy = match did_you_mean(&zone.value, known.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "use a name of the time zone database, such as `Asia/Seoul`; abbreviations name no zone"
+                .into(),
+        };
+        self.error(zone, format!("unknown time zone `{}`", zone.value), "no such zone", &remedy);
+        None
+    }
+
+    pub(super) fn duration(
+        &mut self,
+        value: Option<At<String>>,
+        least: Duration,
+        default: Duration,
+    ) -> Duration {
+        let Some(value) = value else { return default };
+        match duration::parse(&value.value) {
+            Some(length) if length >= least => length,
+            Some(_) => {
+                let remedy = format!("write at least `{}`", duration::show(least));
+                self.error(
+                    &value,
+                    format!("`{}` is too short", value.value),
+                    "too short to be of use",
+                    &remedy,
+                );
+                default
+            }
+            None => {
+                let title = format!("`{}` is no duration", value.value);
+                self.error(
+                    &value,
+                    title,
+                    "not understood",
+                    "write a whole number and a unit: `90s`, `15m`, `2h`, `1d`",
+                );
+                default
+            }
+        }
+    }
+
+    fn count(&mut self, key: &str, value: Option<At<i64>>, most: usize, default: usize) -> usize {
+        let Some(value) = value else { return default };
+        match usize::try_from(value.value) {
+            Ok(count) if (1..=most).contains(&count) => count,
+            _ => {
+                let title = format!("`{key}` is {}", value.value);
+                self.error(&value, title, "out of range", &format!("write a number from 1 to {most}"));
+                default
+            }
+        }
+    }
+
+    pub(super) fn choice<T: Copy>(&mut self, value: &At<String>, choices: &[(&'static str, T)]) -> Option<T> {
+        let found = choices.iter().find(|(word, _)| *word == value.value).map(|(_, choice)| *choice);
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let remedy = format!("write one of {}", words.join(", "));
+            self.error(value, format!("`{}` is not known here", value.value), "no such choice", &remedy);
+        }
+        found
+    }
+
+    fn account(&mut self, name: &At<String>, raw: raw::Account) -> Option<Account> {
+        let account_name = self.name("an account", name, AccountName::new);
+        let endpoint = self.endpoint(raw.site, raw.endpoint);
+        let keys = self.keys(name, raw.access_key, raw.secret_key);
+        let rate = self.count("rate", raw.rate, 100, usize::try_from(RATE_DEFAULT).unwrap_or(5));
+        let batch = self.count("batch", raw.batch, 100, BATCH_DEFAULT);
+        let region = raw.region.filter(|region| {
+            let fine = !region.value.is_empty()
+                && region.value.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            if !fine {
+                let title = format!("`{}` is no region code", region.value);
+                self.error(region, title, "letters, digits and `-` only", "write the code, such as \"KR\"");
+            }
+            fine
+        });
+        let Some(region) = region else {
+            let title = format!("account `{}` names no region", name.value);
+            self.error(name, title, "`region` is missing", "add the region code, such as `region = \"KR\"`");
+            return None;
+        };
+        Some(Account {
+            name: account_name?,
+            endpoint: endpoint?,
+            region: region.value,
+            keys: keys?,
+            ca_file: raw.ca_file.map(|path| PathBuf::from(path.value)),
+            rate: u32::try_from(rate).unwrap_or(RATE_DEFAULT),
+            batch,
+        })
+    }
+
+    fn endpoint(&mut self, site: Option<At<String>>, endpoint: Option<At<String>>) -> Option<Endpoint> {
+        match (site, endpoint) {
+            (None, None) => Some(Endpoint::Default),
+            (Some(site), None) => {
+                let sites = [("public", Site::Public), ("gov", Site::Gov), ("fin", Site::Fin)];
+                self.choice(&site, &sites).map(Endpoint::Site)
+            }
+            (None, Some(endpoint)) => match checked_endpoint(&endpoint.value) {
+                Ok(url) => Some(Endpoint::Url(url)),
+                Err((cause, remedy)) => {
+                    let title = format!("`{}` cannot be an endpoint", endpoint.value);
+                    self.error(&endpoint, title, cause, remedy);
+                    None
+                }
+            },
+            (Some(_), Some(endpoint)) => {
+                let title = "an account has both `site` and `endpoint`".to_owned();
+                self.error(&endpoint, title, "which of the two is meant is not clear", "remove one of them");
+                None
+            }
+        }
+    }
+
+    fn keys(
+        &mut self,
+        name: &At<String>,
+        access: Option<At<Secret>>,
+        secret: Option<At<Secret>>,
+    ) -> Option<Keys> {
+        match (access, secret) {
+            (None, None) => Some(Keys::Environment),
+            (Some(access), Some(secret)) => {
+                let (access, secret) = (self.secret("access_key", access), self.secret("secret_key", secret));
+                Some(Keys::Named { access: access?, secret: secret? })
+            }
+            (Some(_), None) | (None, Some(_)) => {
+                let title = format!("account `{}` has only one of `access_key` and `secret_key`", name.value);
+                self.error(
+                    name,
+                    title,
+                    "both are needed",
+                    "name both, or neither to use the provider's variables",
+                );
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, key: &str, secret: At<Secret>) -> Option<SecretSource> {
+        let place = match secret.value {
+            Secret::Literal => {
+                let title = format!("`{key}` holds a key");
+                let remedy = format!(
+                    "put the key into a file that only its owner can read and name the place: `{key} = {{ credential = \"NAME\" }}`, \
+                     `{{ file = \"PATH\" }}` or `{{ env = \"NAME\" }}`; then make a new key, since this one may have been seen"
+                );
+                let cause = "a key never stands in this file";
+                self.problems.push(Problem::error(secret.span, title, cause, remedy));
+                return None;
+            }
+            Secret::Place(place) => place,
+        };
+        match (place.credential, place.file, place.env) {
+            (Some(name), None, None) if is_plain_name(&name) => Some(SecretSource::Credential(name)),
+            (None, Some(path), None) if !path.is_empty() => Some(SecretSource::File(PathBuf::from(path))),
+            (None, None, Some(name)) if is_plain_name(&name) => Some(SecretSource::Env(name)),
+            _ => {
+                let title = format!("`{key}` does not name one place");
+                let remedy = "write just one of `credential`, `file` and `env`, with a plain name";
+                self.problems.push(Problem::error(secret.span, title, "not one place", remedy));
+                None
+            }
+        }
+    }
+
+    /// Two accounts with one key at one endpoint would each think that it alone acts.
+    fn same_keys_twice(&mut self, accounts: &BTreeMap<AccountName, Account>) {
+        let list: Vec<&Account> = accounts.values().collect();
+        for (index, one) in list.iter().enumerate() {
+            for other in list.iter().skip(index + 1) {
+                if one.keys == other.keys && one.endpoint == other.endpoint && one.region == other.region {
+                    let title = format!("accounts `{}` and `{}` are the same", one.name, other.name);
+                    let cause = "same endpoint, region and keys";
+                    self.problems.push(Problem::error(
+                        0..0,
+                        title,
+                        cause,
+                        "remove one and name the other in its groups",
+                    ));
+                }
+            }
+        }
+    }
+
+    fn group(&mut self, name: &At<String>, raw: raw::Group, accounts: &BTreeSet<String>) -> Option<Group> {
+        let group_name = self.name("a group", name, GroupName::new);
+        let account = self.account_of(name, raw.account, accounts);
+        let servers = self.numbers(name, raw.servers);
+        let boot_within = self.duration(raw.boot_within, Duration::from_secs(1), LIMIT_DEFAULT);
+        let stop_within = self.duration(raw.stop_within, Duration::from_secs(1), LIMIT_DEFAULT);
+        Some(Group { name: group_name?, account: account?, servers: servers?, boot_within, stop_within })
+    }
+
+    fn account_of(
+        &mut self,
+        group: &At<String>,
+        account: Option<At<String>>,
+        accounts: &BTreeSet<String>,
+    ) -> Option<AccountName> {
+        let known: Vec<&str> = accounts.iter().map(String::as_str).collect();
+        match account {
+            Some(account) => {
+                let found = accounts.contains(&account.value);
+                if !found {
+                    let remedy = remedy_for(&account.value, &known, "account");
+                    self.error(
+                        &account,
+                        format!("unknown account `{}`", account.value),
+                        "no such account",
+                        &remedy,
+                    );
+                }
+                AccountName::new(&account.value).ok().filter(|_| found)
+            }
+            None => match known.as_slice() {
+                // A bad account is told where it stands, not again at each of its groups.
+                [only] => AccountName::new(only).ok(),
+                [] => {
+                    let title = format!("group `{}` has no account", group.value);
+                    self.error(
+                        group,
+                        title,
+                        "the file has no account",
+                        "add `[accounts.main]` with its region and keys",
+                    );
+                    None
+                }
+                _ => {
+                    let title = format!("group `{}` does not say which account it belongs to", group.value);
+                    let remedy = format!("add `account = \"NAME\"`, one of `{}`", known.join("`, `"));
+                    self.error(group, title, "there are several accounts", &remedy);
+                    None
+                }
+            },
+        }
+    }
+
+    fn numbers(&mut self, group: &At<String>, servers: Option<Vec<At<String>>>) -> Option<Vec<ServerNo>> {
+        let servers = servers.unwrap_or_default();
+        if servers.is_empty() {
+            let title = format!("group `{}` has no server", group.value);
+            self.error(
+                group,
+                title,
+                "an empty group does nothing",
+                "add `servers = [\"1001\"]` with server instance numbers",
+            );
+            return None;
+        }
+        let mut found: Vec<ServerNo> = Vec::new();
+        for server in servers {
+            match ServerNo::parse(&server.value) {
+                None => {
+                    let title = format!("`{}` is no server instance number", server.value);
+                    self.error(
+                        &server,
+                        title,
+                        "not a number",
+                        "write the digits of `serverInstanceNo`, such as \"1001\"",
+                    );
+                }
+                Some(no) if found.contains(&no) => {
+                    let title = format!("server {no} stands twice in group `{}`", group.value);
+                    self.problems.push(Problem::warning(
+                        server.span,
+                        title,
+                        "again here",
+                        "remove one of them",
+                    ));
+                }
+                Some(no) => found.push(no),
+            }
+        }
+        Some(found)
+    }
+
+    fn limits(&mut self, raw: raw::Limits, groups: &BTreeSet<String>) -> Limits {
+        let default = Limits::default();
+        Limits {
+            servers_per_run: self.count(
+                "servers_per_run",
+                raw.servers_per_run,
+                100_000,
+                default.servers_per_run,
+            ),
+            requests_per_hour: self.count(
+                "requests_per_hour",
+                raw.requests_per_hour,
+                100_000,
+                default.requests_per_hour,
+            ),
+            protect: self.patterns(raw.protect, groups),
+            never_stop: self.patterns(raw.never_stop, groups),
+            own: self.patterns(raw.own, groups),
+        }
+    }
+
+    fn patterns(&mut self, patterns: Vec<At<String>>, groups: &BTreeSet<String>) -> Vec<Pattern> {
+        let read = |pattern: At<String>| {
+            if pattern.value.is_empty() {
+                self.error(
+                    &pattern,
+                    "an empty pattern".into(),
+                    "it matches nothing",
+                    "write a number, a name or `group:NAME`",
+                );
+                return None;
+            }
+            if let Some(group) = pattern.value.strip_prefix("group:") {
+                if !groups.contains(group) {
+                    let known: Vec<&str> = groups.iter().map(String::as_str).collect();
+                    let remedy = remedy_for(group, &known, "group");
+                    self.error(&pattern, format!("unknown group `{group}`"), "no such group", &remedy);
+                }
+                return GroupName::new(group).ok().map(Pattern::Group);
+            }
+            Some(match ServerNo::parse(&pattern.value) {
+                Some(no) => Pattern::Number(no),
+                None => Pattern::Name(pattern.value),
+            })
+        };
+        patterns.into_iter().filter_map(read).collect()
+    }
+
+    fn store(&mut self, raw: raw::Store) -> (StoreLocation, Duration) {
+        let keep = self.duration(raw.keep, Duration::from_hours(24), KEEP_DEFAULT);
+        let Some(url) = raw.url else {
+            return (StoreLocation::Default, keep);
+        };
+        let location = match url.value.strip_prefix("sqlite:") {
+            Some("$STATE_DIRECTORY/sunup.db") => StoreLocation::Default,
+            Some(path) if !path.is_empty() && !path.contains('$') && !path.contains('?') => {
+                StoreLocation::File(PathBuf::from(path))
+            }
+            _ if url.value.starts_with("postgres") => {
+                let (title, cause) =
+                    ("PostgreSQL is not built in yet".to_owned(), "this version keeps its journal in SQLite");
+                self.error(&url, title, cause, "write `sqlite:/path/sunup.db`, or remove `url`");
+                StoreLocation::Default
+            }
+            _ => {
+                // The URL may hold a password, so it is not repeated.
+                let title = "`store.url` is not understood".to_owned();
+                self.error(
+                    &url,
+                    title,
+                    "no path to a SQLite file",
+                    "write `sqlite:/path/sunup.db`, or remove `url`",
+                );
+                StoreLocation::Default
+            }
+        };
+        (location, keep)
+    }
+
+    fn log(&mut self, raw: raw::Log) -> (Option<LogFormat>, LogLevel) {
+        let formats =
+            [("text", LogFormat::Text), ("json", LogFormat::Json), ("journald", LogFormat::Journald)];
+        let levels = [
+            ("error", LogLevel::Error),
+            ("warn", LogLevel::Warn),
+            ("info", LogLevel::Info),
+            ("debug", LogLevel::Debug),
+            ("trace", LogLevel::Trace),
+        ];
+        let format = raw.format.and_then(|format| self.choice(&format, &formats));
+        let level = raw.level.and_then(|level| self.choice(&level, &levels));
+        (format, level.unwrap_or_default())
+    }
+}
+
+/// "did you mean", or the names there are.
+pub(super) fn remedy_for(word: &str, known: &[&str], what: &str) -> String {
+    match did_you_mean(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => format!("the file has no {what} yet"),
+        None => format!("the file has `{}`", known.join("`, `")),
+    }
+}
+
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && name != ".."
+}
+
+/// Checks an endpoint: `https://host[:port]`, or `http://` for loopback alone. Returns it without a slash at the end.
+///
+/// # Errors
+/// The cause and the remedy, in words.
+pub(super) fn checked_endpoint(url: &str) -> Result<String, (&'static str, &'static str)> {
+    const FORM: &str = "write scheme and host alone, such as `https://ncloud.apigw.ntruss.com`";
+    let url = url.strip_suffix('/').unwrap_or(url);
+    let (plain, rest) = match (url.strip_prefix("https://"), url.strip_prefix("http://")) {
+        (Some(rest), _) => (false, rest),
+        (None, Some(rest)) => (true, rest),
+        (None, None) => return Err(("it is no https URL", FORM)),
+    };
+    if rest.is_empty() || rest.contains(['/', '?', '#', '@', ' ', '\\']) {
+        return Err(("only scheme and host may be given", FORM));
+    }
+    let parsed: Result<hyper::Uri, _> = url.parse();
+    let Some(host) = parsed.ok().and_then(|uri| uri.host().map(ToOwned::to_owned)) else {
+        return Err(("it is no URL", FORM));
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let loopback = bare == "localhost" || bare.parse().is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if plain && !loopback {
+        return Err((
+            "keys would travel where others can read along",
+            "use `https://`; `http://` is for loopback alone",
+        ));
+    }
+    Ok(url.to_owned())
+}

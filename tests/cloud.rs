@@ -1,0 +1,311 @@
+//! The NCP client over real sockets: against the sandbox, and against servers that misbehave in ways that it cannot.
+
+use std::io::{Read, Write};
+use std::net::TcpListener as StdListener;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use secrecy::SecretString;
+use sunup::adapters::clock::SystemClock;
+use sunup::adapters::ncp::{KeyPair, NcpCloud};
+use sunup::domain::name::{Action, ServerNo};
+use sunup::domain::outcome::ReasonKind;
+use sunup::domain::retry::{Answer, Layer};
+use sunup::ports::clock::{Clock, Reading};
+use sunup::ports::cloud::{ClockVerdict, Cloud, Pace, ReadTrouble};
+use sunup::sandbox::face::{Account, Options, Sandbox};
+use sunup::sandbox::model::Model;
+use sunup::sandbox::{fault, fleet};
+
+/// No pace at all.
+struct AtOnce;
+
+#[async_trait]
+impl Pace for AtOnce {
+    async fn turn(&self) {}
+}
+
+/// The machine's clock, off by some seconds.
+struct Off(i64);
+
+impl Clock for Off {
+    fn read(&self) -> Reading {
+        let reading = SystemClock.read();
+        Reading { wall: reading.wall + jiff::SignedDuration::from_secs(self.0), boot: reading.boot }
+    }
+}
+
+fn client_with(base: &str, clock: Arc<dyn Clock>, keys: Result<KeyPair, String>) -> NcpCloud {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    NcpCloud::new("main", base, "KR", keys, Ok(vec![]), clock, Arc::new(AtOnce))
+}
+
+fn keys() -> Result<KeyPair, String> {
+    Ok(KeyPair { access: SecretString::from("access"), secret: SecretString::from("secret") })
+}
+
+fn client(base: &str) -> NcpCloud {
+    client_with(base, Arc::new(SystemClock), keys())
+}
+
+/// A log that the test can read.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Written {
+    fn count(&self, operation: &str) -> usize {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("\"request\"") && line.contains(operation)).count()
+    }
+}
+
+/// A sandbox in this process; its base URL and its log.
+async fn sandbox(servers: u64, faults: &str) -> (String, Written) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let log = Written::default();
+    let options = Options {
+        accounts: vec![Account { access_key: "access".into(), secret_key: "secret".into() }],
+        strict: true,
+        rate: None,
+        log: Some(Box::new(log.clone())),
+        faults: fault::read(faults).unwrap(),
+    };
+    let model = Model::new(fleet::numbered("access", servers, (60_000_000, 60_000_000)), 1);
+    let now = Arc::new(|| SystemClock.now().as_microsecond());
+    tokio::spawn(Sandbox::new(model, options, now).serve(listener));
+    (base, log)
+}
+
+/// A server that answers every request with the same bytes, and keeps what it was sent.
+fn canned(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::clone(&seen);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n == 1) {
+                head.push(byte[0]);
+            }
+            requests.lock().unwrap().push(String::from_utf8_lossy(&head).into_owned());
+            let _ = stream.write_all(&answer);
+        }
+    });
+    (base, seen)
+}
+
+fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
+    format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())
+        .into_bytes()
+}
+
+fn no(number: u64) -> ServerNo {
+    ServerNo::parse(&number.to_string()).unwrap()
+}
+
+#[tokio::test]
+async fn a_start_is_signed_taken_and_seen_on_its_way() {
+    let (base, _) = sandbox(3, "").await;
+    let cloud = client(&base);
+
+    let asked = cloud.ask(Action::Start, &[no(1001), no(1002)]).await;
+    let looked = cloud.look(&[no(1001), no(1003), no(7777)], Duration::from_secs(5)).await;
+
+    let Answer::Accepted { listed, request_id } = asked.result else { panic!("{:?}", asked.result) };
+    assert_eq!(listed.into_iter().collect::<Vec<_>>(), [no(1001), no(1002)]);
+    assert!(request_id.is_some());
+    assert!(matches!(asked.clock, ClockVerdict::Differs(difference) if difference.as_secs().abs() <= 2));
+    let shown: Vec<String> =
+        looked.result.unwrap().iter().map(|s| format!("{} {}", s.no, s.condition)).collect();
+    assert_eq!(shown, ["1001 NSTOP/START", "1003 NSTOP/NULL"]);
+}
+
+#[tokio::test]
+async fn a_list_is_read_with_all_its_pages_and_a_long_one_goes_as_a_form() {
+    let (base, log) = sandbox(250, "").await;
+    let all: Vec<ServerNo> = (1001..1251).map(no).collect();
+
+    let looked = client(&base).look(&all, Duration::from_secs(5)).await;
+    let asked = client(&base).ask(Action::Start, &all[..90]).await;
+
+    assert_eq!(looked.result.unwrap().len(), 250);
+    assert_eq!(log.count("getServerInstanceList"), 3);
+    assert!(matches!(asked.result, Answer::Accepted { listed, .. } if listed.len() == 90));
+}
+
+#[tokio::test]
+async fn a_mutating_request_is_sent_once_whatever_comes_of_it() {
+    let table = [
+        ("do = \"reset\"\neffect = \"before\"", "unanswered"),
+        ("do = \"reset\"\neffect = \"none\"", "unanswered"),
+        ("do = \"truncate\"", "unanswered"),
+        ("do = \"garbage\"", "refused 200 Unreadable"),
+        ("do = \"status\"\nstatus = 503", "refused 503 Gateway"),
+        ("do = \"status\"\nstatus = 429\ncode = \"420\"", "refused 429 Gateway"),
+        ("do = \"status\"\nstatus = 400\ncode = \"3001008\"", "refused 400 Server"),
+        ("do = \"no-capacity\"", "refused 400 Server"),
+    ];
+
+    for (what, want) in table {
+        let (base, log) = sandbox(1, &format!("[[fault]]\non = \"startServerInstances\"\n{what}\n")).await;
+        let answer = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+        let shown = match &answer {
+            Answer::Accepted { .. } => "accepted".to_owned(),
+            Answer::Refused(refusal) => format!("refused {} {:?}", refusal.status, refusal.layer),
+            Answer::NotSent(_) => "not sent".to_owned(),
+            Answer::Unanswered(_) => "unanswered".to_owned(),
+        };
+        assert_eq!(shown, want, "{what}");
+        assert_eq!(log.count("startServerInstances"), 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_was_sent_that_is_known() {
+    let unused = StdListener::bind("127.0.0.1:0").unwrap();
+    let address = unused.local_addr().unwrap();
+    drop(unused);
+    let refused = client(&format!("http://{address}")).ask(Action::Start, &[no(1001)]).await.result;
+    let (base, log) = sandbox(1, "").await;
+    let keyless = client_with(&base, Arc::new(SystemClock), Err("file `/x`: it is not there".into()));
+
+    let unsigned = keyless.ask(Action::Start, &[no(1001)]).await.result;
+
+    assert!(
+        matches!(&refused, Answer::NotSent(reason) if reason.kind == ReasonKind::Unreachable),
+        "{refused:?}"
+    );
+    assert!(
+        matches!(&unsigned, Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials),
+        "{unsigned:?}"
+    );
+    assert_eq!(log.count("startServerInstances"), 0);
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_told_by_reads_and_asks_alike() {
+    let (base, _) = sandbox(1, "").await;
+    let wrong =
+        Ok(KeyPair { access: SecretString::from("access"), secret: SecretString::from("canary-key") });
+    let cloud = client_with(&base, Arc::new(SystemClock), wrong);
+
+    let asked = cloud.ask(Action::Start, &[no(1001)]).await.result;
+    let greeted = cloud.greet().await.result.unwrap_err();
+    let looked = cloud.look(&[no(1001)], Duration::from_secs(5)).await.result.unwrap_err();
+
+    assert!(
+        matches!(&asked, Answer::Refused(refusal) if refusal.status == 401 && refusal.code == "200"),
+        "{asked:?}"
+    );
+    assert_eq!((greeted.trouble, looked.trouble), (ReadTrouble::Keys, ReadTrouble::Keys));
+    assert!(!format!("{asked:?}{greeted:?}{looked:?}").contains("canary-key"));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_corrects_signing_after_the_first_answer_and_nothing_else() {
+    let (base, _) = sandbox(1, "").await;
+    let cloud = client_with(&base, Arc::new(Off(-3600)), keys());
+
+    let first = cloud.greet().await;
+    let second = cloud.greet().await;
+
+    assert!(first.result.is_err(), "a signature of an hour ago was taken");
+    assert!(second.result.is_ok(), "{:?}", second.result);
+    let ClockVerdict::Differs(difference) = second.clock else { panic!("{:?}", second.clock) };
+    assert!((3598..=3602).contains(&difference.as_secs()), "{difference}");
+}
+
+#[tokio::test]
+async fn redirects_are_never_followed() {
+    let (elsewhere, visits) = canned(http("200 OK", "", "{}"));
+    let (base, _) = canned(http("302 Found", &format!("Location: {elsewhere}/\r\n"), ""));
+
+    let answer = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+
+    assert!(matches!(&answer, Answer::Refused(refusal) if refusal.status == 302), "{answer:?}");
+    assert!(visits.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn each_attempt_is_signed_afresh_over_what_the_request_line_holds() {
+    let (base, seen) = canned(http("200 OK", "", "{}"));
+    let cloud = client(&base);
+    cloud.ask(Action::Start, &[no(1001), no(1002)]).await;
+    cloud.ask(Action::Stop, &[no(1001)]).await;
+
+    let seen = seen.lock().unwrap();
+    for request in seen.iter() {
+        let header = |name: &str| {
+            let line = request.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+            line.unwrap_or_else(|| panic!("{name} is missing in {request}"))
+        };
+        let line: Vec<&str> = request.lines().next().unwrap().split(' ').collect();
+        let timestamp = header("x-ncp-apigw-timestamp");
+        let signature =
+            sunup::adapters::ncp::sign::signature(line[0], line[1], timestamp, "access", "secret");
+        assert_eq!(header("x-ncp-apigw-signature-v2"), signature);
+        let age = SystemClock.now().as_millisecond() - timestamp.parse::<i64>().unwrap();
+        assert!((0..5000).contains(&age), "signed {age} ms ago");
+    }
+    assert!(seen[0].starts_with("GET /vserver/v2/startServerInstances?regionCode=KR&serverInstanceNoList.1=1001&serverInstanceNoList.2=1002&responseFormatType=json HTTP/1.1"));
+    assert!(seen[1].starts_with("GET /vserver/v2/stopServerInstances?"));
+}
+
+#[tokio::test]
+async fn answers_of_every_odd_shape_are_told_apart() {
+    let xml = "<error><errorCode>210</errorCode><message>Permission Denied</message></error>";
+    let large = "x".repeat(9 * 1024 * 1024);
+    let table = [
+        (http("401 Unauthorized", "", xml), Some((401, Layer::Gateway, "210"))),
+        (http("502 Bad Gateway", "", "<html>no</html>"), Some((502, Layer::Unreadable, ""))),
+        (http("200 OK", "", ""), Some((200, Layer::Unreadable, ""))),
+        (http("500 Oops", "", &large), Some((500, Layer::Unreadable, ""))),
+        (http("200 OK", "", &large), None),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"start".to_vec(), None),
+        (b"not http at all".to_vec(), None),
+    ];
+
+    for (answer, want) in table {
+        let shown = String::from_utf8_lossy(answer.get(..60.min(answer.len())).unwrap()).into_owned();
+        let (base, _) = canned(answer);
+        let result = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+        match want {
+            Some((status, layer, code)) => {
+                let Answer::Refused(refusal) = result else { panic!("{shown}: {result:?}") };
+                assert_eq!(
+                    (refusal.status, refusal.layer, refusal.code.as_str()),
+                    (status, layer, code),
+                    "{shown}"
+                );
+            }
+            None => assert!(matches!(result, Answer::Unanswered(_)), "{shown}: {result:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_refuses_one_number_does_not_hide_the_others() {
+    let faults = "[[fault]]\non = \"getServerInstanceList\"\nserver = \"9999\"\ndo = \"status\"\nstatus = 400\ncode = \"1300\"\n";
+    let (base, log) = sandbox(3, faults).await;
+
+    let looked = client(&base).look(&[no(1001), no(9999)], Duration::from_secs(5)).await;
+
+    assert_eq!(looked.result.unwrap().len(), 1);
+    assert_eq!(log.count("getServerInstanceList"), 2);
+}

@@ -1,0 +1,105 @@
+//! What readers are given is true: the example is valid, the unit is sound, the documents name what exists.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use sunup::settings::Settings;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn text(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+#[test]
+fn the_example_configuration_is_valid_and_every_key_in_it_is_known() {
+    let example = text("config/sunup.toml");
+
+    let loaded = Settings::read(&example).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert!(loaded.warnings.is_empty());
+    assert_eq!((loaded.settings.rules.len(), loaded.settings.groups.len()), (3, 2));
+
+    // The keys that are commented out are offered as they are, so they must be valid too.
+    let uncommented: String = example
+        .lines()
+        .map(|line| match line.strip_prefix("# ") {
+            Some(rest)
+                if rest
+                    .split_once(" = ")
+                    .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_')) =>
+            {
+                rest
+            }
+            _ => line,
+        })
+        .filter(|line| *line != "seconds = false" && !line.starts_with("site"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    assert!(uncommented.matches("\nbatch").count() == 1 && uncommented.matches("\nfold").count() == 1);
+    Settings::read(&uncommented).unwrap_or_else(|problems| panic!("{problems:#?}"));
+}
+
+#[test]
+fn every_toml_example_in_the_documents_is_valid() {
+    let mut checked = 0;
+    for path in ["README.md", "docs/configuration.md"] {
+        let document = text(path);
+        for block in document.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            if let Err(problems) = Settings::read(block) {
+                panic!("{path}:\n{block}\n{problems:#?}");
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3, "only {checked} examples were found");
+}
+
+#[test]
+fn every_key_that_is_read_is_documented() {
+    let (documented, reader) = (text("docs/configuration.md"), text("src/settings/reader.rs"));
+    let calls = ["get(\"", "list(\"", "secret(\"", "one_or_list(\"", "named(\"", "single(\""];
+    let mut keys: Vec<&str> = calls
+        .iter()
+        .flat_map(|call| reader.split(call).skip(1).filter_map(|rest| rest.split('"').next()))
+        .collect();
+    keys.sort_unstable();
+    keys.dedup();
+    assert!(keys.len() > 30, "{keys:?}");
+
+    let missing: Vec<&&str> = keys.iter().filter(|key| !documented.contains(&format!("`{key}`"))).collect();
+
+    assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
+}
+
+#[test]
+fn the_exit_codes_of_the_help_are_those_of_the_program() {
+    let help = Command::new(env!("CARGO_BIN_EXE_sunup")).arg("--help").output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    let source = text("src/cli/exit.rs");
+    for code in ["0", "1", "2", "3", "69", "75", "78"] {
+        assert!(source.contains(&format!("=> {code},")), "{code}");
+        assert!(help.split(['\n', ' ']).any(|word| word == code), "{code} is not in the help");
+    }
+    insta::assert_snapshot!("help", help);
+}
+
+#[test]
+fn the_unit_is_sound_where_systemd_can_tell() {
+    let unit = root().join("systemd/sunup.service");
+    let folder = tempfile::tempdir().unwrap();
+    // The program is not installed where the unit expects it, which is the one thing that may differ.
+    let copy = folder.path().join("sunup.service");
+    let binary = env!("CARGO_BIN_EXE_sunup");
+    fs::write(&copy, fs::read_to_string(unit).unwrap().replace("/usr/bin/sunup", binary)).unwrap();
+
+    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output();
+
+    let output = output.expect("systemd-analyze is installed by scripts/test");
+    let words =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && words.trim().is_empty(), "{words}");
+}

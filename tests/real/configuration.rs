@@ -1,0 +1,104 @@
+//! Reloads, broken files and two daemons.
+
+use std::fs;
+
+use crate::support::{Bench, in_seconds};
+use crate::wait::until;
+
+const GROUPS: &str = "[groups.web]\nservers = [\"1001\"]\n";
+
+#[test]
+fn a_second_daemon_gives_way_and_names_the_first() {
+    let bench = Bench::new(&[]);
+    bench.configure(GROUPS);
+    let first = bench.daemon_in_force();
+
+    let second = bench.output(&["run"]);
+
+    assert_eq!(second.status.code(), Some(75));
+    let words = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(words.contains(&first.0.id().to_string()), "{words}");
+}
+
+#[test]
+fn a_reload_takes_a_good_file_over_and_never_fires_the_past() {
+    let bench = Bench::new(&[]);
+    bench.configure(GROUPS);
+    let daemon = bench.daemon_in_force();
+    let past = in_seconds(-60);
+    bench.configure(&format!(
+        "{GROUPS}[rules.new]\nat = [\"{past}\", \"2099-01-01T00:00:00Z\"]\nstart = [\"web\"]\n"
+    ));
+
+    daemon.signal("HUP");
+
+    let next = until("the new rule is in force", || {
+        let status = bench.status()?;
+        (status["rules"] == 1).then(|| status["next"].clone())
+    });
+    assert_eq!(next[0]["due"], "2099-01-01T09:00:00+09:00");
+    assert!(bench.history().is_empty());
+    assert!(bench.requests("startServerInstances").is_empty());
+}
+
+#[test]
+fn a_broken_file_keeps_the_last_good_configuration_in_force_also_over_a_restart() {
+    let bench = Bench::new(&[]);
+    bench.configure(&format!("{GROUPS}[rules.far]\nat = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n"));
+    let mut daemon = bench.daemon_in_force();
+    fs::write(bench.path("sunup.toml"), "rules = 7\n").unwrap();
+
+    daemon.signal("HUP");
+    let status =
+        until("the trouble is told", || bench.status().filter(|status| !status["config_problem"].is_null()));
+    assert_eq!(status["rules"], 1);
+    daemon.signal("TERM");
+    assert_eq!(daemon.exit_code(), 0);
+
+    let _daemon = bench.daemon_in_force();
+    let status = bench.status().unwrap();
+    assert_eq!(status["rules"], 1);
+    assert!(status["config_problem"].as_str().unwrap().contains("problem"), "{status}");
+}
+
+#[test]
+fn a_broken_file_without_a_journal_ends_with_78_and_every_problem() {
+    let bench = Bench::new(&[]);
+    bench.configure("[groups.web]\nservers = [\"x\"]\n[rules.r]\ncron = \"0 25 * * *\"\nstart = [\"wbe\"]\n");
+
+    let run = bench.output(&["run"]);
+    let check = bench.output(&["check"]);
+
+    let words = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert_eq!((run.status.code(), check.status.code()), (Some(78), Some(78)));
+    for part in ["3 problems", "no server instance number", "`25` is no hour", "did you mean `web`?"] {
+        assert!(words.contains(part), "{part} is missing in:\n{words}");
+    }
+}
+
+#[test]
+fn what_was_due_while_nobody_ran_is_recorded_as_missed_or_done_late_and_told() {
+    let bench = Bench::new(&[]);
+    let rules = |first, second| {
+        format!(
+            "{GROUPS}[groups.db]\nservers = [\"1002\"]\n\
+             [rules.gone]\nat = \"{first}\"\nstart = [\"web\"]\nwindow = \"15s\"\n\
+             [rules.open]\nat = \"{second}\"\nstart = [\"db\"]\nwindow = \"10m\"\n"
+        )
+    };
+    bench.configure(&rules(in_seconds(4), in_seconds(5)));
+    let mut daemon = bench.daemon_in_force();
+    daemon.0.kill().unwrap();
+    daemon.0.wait().unwrap();
+    let over = in_seconds(21);
+    until("the first window has passed", || (in_seconds(0) >= over).then_some(()));
+
+    let _daemon = bench.daemon();
+    let entries = bench.ended(2);
+
+    let outcome =
+        |rule: &str| entries.iter().find(|entry| entry["rule"] == rule).map(|entry| entry["outcome"].clone());
+    assert_eq!(outcome("gone"), Some("missed".into()));
+    assert_eq!(outcome("open"), Some("done".into()));
+    assert!(bench.daemon_log().contains("rule gone did not start"), "{}", bench.daemon_log());
+}

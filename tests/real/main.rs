@@ -1,0 +1,9 @@
+//! Tests of the shipped binary over loopback. They wait on conditions, each with a hang limit.
+
+mod commands;
+mod configuration;
+mod kills;
+mod main_path;
+mod secrets;
+mod support;
+mod wait;

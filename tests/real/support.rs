@@ -1,0 +1,181 @@
+//! A sandbox and a daemon as real processes, in a folder of their own.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sunup::adapters::clock::SystemClock;
+use sunup::ports::clock::Clock;
+
+use crate::wait::until;
+
+/// A process that is killed when the test ends.
+pub(crate) struct Process(pub(crate) Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Process {
+    pub(crate) fn signal(&self, name: &str) {
+        let sent =
+            Command::new("kill").arg(format!("-{name}")).arg(self.0.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        let status = until("the process has ended", || self.0.try_wait().unwrap());
+        status.code().unwrap_or(-1)
+    }
+}
+
+/// A folder with a sandbox.
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) endpoint: String,
+    _sandbox: Process,
+}
+
+impl Bench {
+    pub(crate) fn new(sandbox_options: &[&str]) -> Self {
+        Self::with_keys("access", "secret", sandbox_options)
+    }
+
+    pub(crate) fn with_keys(access: &str, secret: &str, sandbox_options: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, key) in [("access", access), ("secret", secret)] {
+            let path = folder.path().join(name);
+            fs::write(&path, format!("{key}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        let mut command = program(folder.path());
+        command.args(["sandbox", "--listen", "127.0.0.1:0", "--access-key", access, "--secret-key", secret]);
+        if !sandbox_options.contains(&"--boot") {
+            command.args(["--boot", "1s..2s"]);
+        }
+        command.arg("--log").arg(folder.path().join("sandbox.log"));
+        command.args(sandbox_options).stdout(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint = line.trim().rsplit(' ').next().unwrap().to_owned();
+        assert!(endpoint.starts_with("http://127.0.0.1:"), "{line}");
+        Self { folder, endpoint, _sandbox: Process(child) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration: the account, and whatever the test adds.
+    pub(crate) fn configure(&self, more: &str) {
+        let folder = self.folder.path().display();
+        let text = format!(
+            "timezone = \"Asia/Seoul\"\n[accounts.main]\nendpoint = \"{}\"\nregion = \"KR\"\n\
+             access_key = {{ file = \"{folder}/access\" }}\nsecret_key = {{ file = \"{folder}/secret\" }}\n{more}",
+            self.endpoint
+        );
+        fs::write(self.path("sunup.toml"), text).unwrap();
+    }
+
+    /// A command of the program, with this bench's files.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.folder.path());
+        command.args(arguments).arg("--config").arg(self.path("sunup.toml"));
+        command.arg("--socket").arg(self.path("control.sock"));
+        command
+    }
+
+    pub(crate) fn output(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// Starts the daemon; its log is added to `daemon.log`.
+    pub(crate) fn daemon(&self) -> Process {
+        let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        Process(self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// Starts the daemon and waits until rules are in force.
+    pub(crate) fn daemon_in_force(&self) -> Process {
+        let daemon = self.daemon();
+        until("rules are in force", || {
+            let status = self.status()?;
+            (status["state"] == "running").then_some(())
+        });
+        daemon
+    }
+
+    pub(crate) fn status(&self) -> Option<Value> {
+        let output = self.output(&["status", "--json"]);
+        let status: Value = serde_json::from_slice(&output.stdout).ok()?;
+        status.get("pid").is_some().then_some(status)
+    }
+
+    pub(crate) fn history(&self) -> Vec<Value> {
+        json_lines(&String::from_utf8(self.output(&["history", "--json", "--limit", "1000"]).stdout).unwrap())
+    }
+
+    /// Waits until the journal has `count` ended entries.
+    pub(crate) fn ended(&self, count: usize) -> Vec<Value> {
+        until("the runs have ended", || {
+            let ended: Vec<Value> =
+                self.history().into_iter().filter(|run| !run["outcome"].is_null()).collect();
+            (ended.len() >= count).then_some(ended)
+        })
+    }
+
+    pub(crate) fn daemon_log(&self) -> String {
+        fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    pub(crate) fn sandbox_log(&self) -> Vec<Value> {
+        json_lines(&fs::read_to_string(self.path("sandbox.log")).unwrap())
+    }
+
+    /// The sandbox's requests of one operation.
+    pub(crate) fn requests(&self, operation: &str) -> Vec<Value> {
+        self.sandbox_log()
+            .into_iter()
+            .filter(|line| line["kind"] == "request" && line["operation"] == operation)
+            .collect()
+    }
+}
+
+/// The program with an environment that holds nothing of the machine's.
+fn program(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sunup"));
+    command
+        .env_clear()
+        .env("STATE_DIRECTORY", folder)
+        .env("RUNTIME_DIRECTORY", folder)
+        .env("LOGNAME", "tester");
+    command.current_dir(folder);
+    command
+}
+
+pub(crate) fn json_lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+/// A whole second, so many seconds from now.
+pub(crate) fn in_seconds(seconds: i64) -> Timestamp {
+    Timestamp::from_second(SystemClock.now().as_second() + seconds).unwrap()
+}
+
+pub(crate) fn micros(line: &Value) -> i64 {
+    line["at"].as_i64().unwrap()
+}
+
+pub(crate) fn moment(value: &Value) -> Timestamp {
+    value.as_str().unwrap().parse().unwrap()
+}

@@ -1,0 +1,297 @@
+//! The contract of the journal, written against its port: every store must keep it.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sunup::adapters::store::{Holder, SqliteStore};
+use sunup::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
+use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use sunup::domain::target::{Progress, State};
+use sunup::ports::store::{
+    AttemptResult, Change, Claim, CoveredMark, Entry, HistoryQuery, Intent, MissedRange, Origin, RunHead,
+    Store, StoreError, Target, Turn,
+};
+
+fn at(seconds: u64) -> Timestamp {
+    "2026-11-23T08:50:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(seconds)
+}
+
+fn server(no: &str) -> ServerId {
+    ServerId { account: AccountName::new("main").unwrap(), no: ServerNo::parse(no).unwrap() }
+}
+
+fn claim(rule: &str, planned: u64, servers: &[&str]) -> Claim {
+    let head = RunHead {
+        origin: Origin::Rule(RuleName::new(rule).unwrap()),
+        action: Action::Start,
+        groups: vec![GroupName::new("web").unwrap()],
+        planned: at(planned),
+        due: at(planned),
+        window_end: at(planned + 900),
+        claimed: at(planned),
+    };
+    let target = |no: &&str| Target {
+        server: server(no),
+        name: None,
+        limit: Duration::from_secs(600),
+        progress: Progress::fresh(at(planned)),
+        revision: 0,
+    };
+    Claim { head, targets: servers.iter().map(target).collect(), ended: None }
+}
+
+fn turn(seconds: u64) -> Turn {
+    Turn { at: Some(at(seconds)), ..Turn::default() }
+}
+
+async fn claimed(store: &dyn Store, rule: &str, planned: u64, servers: &[&str]) -> RunId {
+    let recorded =
+        store.record(&Turn { claims: vec![claim(rule, planned, servers)], ..turn(planned) }).await.unwrap();
+    recorded.claimed[0].unwrap()
+}
+
+fn asking(run: RunId, no: &str, attempt: i64, revision: i64) -> (Change, Intent) {
+    let attempt = AttemptId(attempt);
+    let state = State::Asking { attempt, since: at(0) };
+    let progress = Progress { state, attempts: 1, ..Progress::fresh(at(0)) };
+    let change = Change { run, server: server(no), name: Some("srv".into()), revision, progress };
+    (change, Intent { attempt, action: Action::Start, targets: vec![(run, server(no))] })
+}
+
+/// Every promise of the port, one after another, each over its own journal.
+async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
+    claims_an_occurrence_once(open().await.as_ref()).await;
+    records_all_of_a_turn_or_nothing(open().await.as_ref()).await;
+    refuses_a_second_open_request_for_a_server(open().await.as_ref()).await;
+    never_changes_an_outcome(open().await.as_ref()).await;
+    finds_what_was_open(open().await.as_ref()).await;
+    tells_the_past(open().await.as_ref()).await;
+    keeps_the_configuration_that_was_last_in_force(open().await.as_ref()).await;
+    forgets_only_what_has_ended(open().await.as_ref()).await;
+}
+
+async fn claims_an_occurrence_once(store: &dyn Store) {
+    claimed(store, "morning", 0, &["1001"]).await;
+
+    let again =
+        store.record(&Turn { claims: vec![claim("morning", 0, &["1001"])], ..turn(5) }).await.unwrap();
+    let other =
+        store.record(&Turn { claims: vec![claim("morning", 60, &["1001"])], ..turn(60) }).await.unwrap();
+
+    assert_eq!(again.claimed, [None]);
+    assert!(other.claimed[0].is_some());
+}
+
+async fn records_all_of_a_turn_or_nothing(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001"]).await;
+    let (change, intent) = asking(run, "1001", 1, 7);
+
+    let turn = Turn {
+        claims: vec![claim("night", 30, &["1001"])],
+        changes: vec![change],
+        intents: vec![intent],
+        ..turn(30)
+    };
+    let refused = store.record(&turn).await;
+
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+    let state = store.open_state().await.unwrap();
+    assert_eq!((state.runs.len(), state.last_attempt), (1, 0));
+}
+
+async fn refuses_a_second_open_request_for_a_server(store: &dyn Store) {
+    let first = claimed(store, "morning", 0, &["1001"]).await;
+    let second = claimed(store, "noon", 60, &["1001"]).await;
+    let (change, intent) = asking(first, "1001", 1, 0);
+    store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(60) }).await.unwrap();
+
+    let (change, intent) = asking(second, "1001", 2, 0);
+    let refused = store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(61) }).await;
+    assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
+
+    let result = AttemptResult {
+        attempt: AttemptId(1),
+        result: "accepted",
+        status: Some(200),
+        code: None,
+        text: None,
+        request_id: Some("r".into()),
+    };
+    let answered = Turn { results: vec![result], ..turn(62) };
+    store.record(&answered).await.unwrap();
+    let twice = store.record(&answered).await;
+    assert!(matches!(twice, Err(StoreError::Conflict { .. })), "a result was taken twice: {twice:?}");
+    let (change, intent) = asking(second, "1001", 2, 0);
+    store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(63) }).await.unwrap();
+}
+
+async fn never_changes_an_outcome(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001"]).await;
+    let ended = Progress::ended(Outcome::Started, at(9));
+    let end = Change { run, server: server("1001"), name: None, revision: 0, progress: ended };
+    store.record(&Turn { changes: vec![end], ends: vec![(run, RunOutcome::Done)], ..turn(9) }).await.unwrap();
+
+    let (change, _) = asking(run, "1001", 1, 1);
+    let changed = store.record(&Turn { changes: vec![change], ..turn(10) }).await;
+    let ended_again = store.record(&Turn { ends: vec![(run, RunOutcome::Failed)], ..turn(10) }).await;
+
+    assert!(matches!(changed, Err(StoreError::Conflict { .. })), "{changed:?}");
+    assert!(matches!(ended_again, Err(StoreError::Conflict { .. })), "{ended_again:?}");
+    let remark = vec![(run, server("1001"), "seen later".to_owned())];
+    store.record(&Turn { remarks: remark, ..turn(11) }).await.unwrap();
+    let (record, _) = store.run(run).await.unwrap().unwrap();
+    assert_eq!(record.targets[0].target.progress.outcome(), Some(&Outcome::Started));
+    assert_eq!(record.targets[0].remark.as_deref(), Some("seen later"));
+}
+
+async fn finds_what_was_open(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001", "1002"]).await;
+    let (change, intent) = asking(run, "1001", 41, 0);
+    let progress = change.progress.clone();
+    let rule = RuleName::new("morning").unwrap();
+    let mark = CoveredMark { rule, fingerprint: "cron …".into(), until: at(0) };
+    let marks = vec![mark.clone()];
+    store.record(&Turn { changes: vec![change], intents: vec![intent], marks, ..turn(3) }).await.unwrap();
+
+    let state = store.open_state().await.unwrap();
+
+    assert_eq!(state.last_attempt, 41);
+    assert_eq!(state.recent_attempts, [at(3)]);
+    assert_eq!(state.marks, [mark]);
+    let [open] = state.runs.as_slice() else { panic!("{:?}", state.runs) };
+    assert_eq!((open.id, open.head.due, open.targets.len()), (run, at(0), 2));
+    let target = open.targets.iter().find(|target| target.server == server("1001")).unwrap();
+    assert_eq!((&target.progress, target.revision, target.name.as_deref()), (&progress, 1, Some("srv")));
+}
+
+async fn tells_the_past(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001"]).await;
+    let reason = Reason::new(ReasonKind::TooSlow, "slow");
+    let ended = Progress::ended(Outcome::Failed(reason), at(700));
+    let end =
+        Change { run, server: server("1001"), name: Some("web-1".into()), revision: 0, progress: ended };
+    let missed = MissedRange {
+        rule: RuleName::new("night").unwrap(),
+        action: Action::Stop,
+        first: at(60),
+        last: at(600),
+        count: 10,
+        cause: Reason::new(ReasonKind::Down, "not running"),
+    };
+    let ends = vec![(run, RunOutcome::Failed)];
+    store
+        .record(&Turn { changes: vec![end], ends, missed: vec![missed.clone()], ..turn(700) })
+        .await
+        .unwrap();
+    claimed(store, "noon", 300, &["1002"]).await;
+
+    let query = |change: fn(&mut HistoryQuery)| {
+        let mut query = HistoryQuery { limit: 10, ..HistoryQuery::default() };
+        change(&mut query);
+        query
+    };
+    let shown = async |query: HistoryQuery| -> Vec<String> {
+        let entries = store.history(&query).await.unwrap();
+        entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Run(run) => run.head.origin.words(),
+                Entry::Missed(range) => format!("missed {}", range.rule),
+            })
+            .collect()
+    };
+
+    assert_eq!(shown(query(|_| {})).await, ["missed night", "rule noon", "rule morning"]);
+    assert_eq!(shown(query(|q| q.failed = true)).await, ["missed night", "rule morning"]);
+    assert_eq!(shown(query(|q| q.rule = Some("noon".into()))).await, ["rule noon"]);
+    assert_eq!(shown(query(|q| q.server = Some("web-1".into()))).await, ["rule morning"]);
+    assert_eq!(shown(query(|q| q.server = Some("1002".into()))).await, ["rule noon"]);
+    assert_eq!(shown(query(|q| q.from = Some(at(301)))).await, ["missed night"]);
+    assert_eq!(shown(query(|q| q.limit = 1)).await, ["missed night"]);
+    let entries = store.history(&query(|q| q.rule = Some("night".into()))).await.unwrap();
+    assert_eq!(entries, [Entry::Missed(missed)]);
+    assert!(store.run(RunId(999)).await.unwrap().is_none());
+}
+
+async fn keeps_the_configuration_that_was_last_in_force(store: &dyn Store) {
+    assert!(store.last_config().await.unwrap().is_none());
+    for (text, moment) in [("a", 1), ("b", 2), ("b", 3), ("a", 4)] {
+        store.keep_config(text, at(moment)).await.unwrap();
+    }
+
+    let last = store.last_config().await.unwrap().unwrap();
+
+    assert_eq!((last.text.as_str(), last.since), ("a", at(4)));
+}
+
+async fn forgets_only_what_has_ended(store: &dyn Store) {
+    let old = claimed(store, "morning", 0, &["1001"]).await;
+    let open = claimed(store, "noon", 1, &["1002"]).await;
+    let ended = Progress::ended(Outcome::Already, at(2));
+    let end = Change { run: old, server: server("1001"), name: None, revision: 0, progress: ended };
+    let mark = CoveredMark { rule: RuleName::new("morning").unwrap(), fingerprint: "f".into(), until: at(0) };
+    let ends = vec![(old, RunOutcome::Done)];
+    store.record(&Turn { changes: vec![end], ends, marks: vec![mark], ..turn(2) }).await.unwrap();
+
+    assert_eq!(store.prune(at(2)).await.unwrap(), 0);
+    assert_eq!(store.prune(at(3)).await.unwrap(), 1);
+
+    assert!(store.run(old).await.unwrap().is_none());
+    assert!(store.run(open).await.unwrap().is_some());
+    assert_eq!(store.open_state().await.unwrap().marks.len(), 1);
+}
+
+#[tokio::test]
+async fn sqlite_keeps_the_contract() {
+    let folder = tempfile::tempdir().unwrap();
+    let count = std::cell::Cell::new(0);
+    keeps_the_contract(async || {
+        count.set(count.get() + 1);
+        let path = folder.path().join(format!("{}.db", count.get()));
+        let store: Box<dyn Store> = Box::new(SqliteStore::open(&path, Holder::Daemon).await.unwrap());
+        store
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_journal_is_never_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    std::fs::write(&path, "precious, and no database at all").unwrap();
+
+    let opened = SqliteStore::open(&path, Holder::Daemon).await;
+
+    assert!(matches!(opened, Err(StoreError::Unusable { .. })));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious, and no database at all");
+}
+
+#[tokio::test]
+async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    let first = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+
+    let Err(StoreError::Held { holder, .. }) = SqliteStore::open(&path, Holder::Command).await else {
+        panic!("two writers at once")
+    };
+    assert_eq!(holder, format!("{} (daemon)", std::process::id()));
+
+    drop(first);
+    assert!(SqliteStore::open(&path, Holder::Command).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_journal_can_be_read_beside_its_writer_and_others_cannot_read_its_file() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    let writer = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+    let run = claimed(&writer, "morning", 0, &["1001"]).await;
+
+    let reader = SqliteStore::open_to_read(&path).await.unwrap();
+
+    assert!(reader.run(run).await.unwrap().is_some());
+    assert!(reader.record(&Turn { claims: vec![claim("noon", 1, &["1"])], ..turn(1) }).await.is_err());
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
+}
