@@ -46,7 +46,7 @@ struct Common {
     /// Results as JSON Lines
     #[arg(long, global = true)]
     json: bool,
-    /// The daemon's control socket [default: /run/sunup/control.sock]
+    /// The daemon's control socket [default: $SUNUP_SOCKET, or /run/sunup/control.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
 }

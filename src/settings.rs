@@ -168,6 +168,9 @@ pub struct Loaded {
 }
 
 impl Settings {
+    /// The largest configuration file, in bytes.
+    pub const TEXT_BYTES_MAX: usize = reader::TEXT_BYTES_MAX;
+
     /// Reads a configuration file's text.
     ///
     /// Validity does not depend on the date, on secrets or on the network.

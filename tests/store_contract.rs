@@ -157,6 +157,7 @@ async fn finds_what_was_open(store: &dyn Store) {
 
     assert_eq!(state.last_attempt, 41);
     assert_eq!(state.recent_attempts, [at(3)]);
+    assert_eq!(state.unanswered, [(server("1001"), Action::Start, at(3))]);
     assert_eq!(state.marks, [mark]);
     let [open] = state.runs.as_slice() else { panic!("{:?}", state.runs) };
     assert_eq!((open.id, open.head.due, open.targets.len()), (run, at(0), 2));
@@ -216,7 +217,7 @@ async fn tells_the_past(store: &dyn Store) {
 async fn keeps_the_configuration_that_was_last_in_force(store: &dyn Store) {
     assert!(store.last_config().await.unwrap().is_none());
     for (text, moment) in [("a", 1), ("b", 2), ("b", 3), ("a", 4)] {
-        store.keep_config(text, at(moment)).await.unwrap();
+        store.record(&Turn { config: Some(text.to_owned()), ..turn(moment) }).await.unwrap();
     }
 
     let last = store.last_config().await.unwrap().unwrap();

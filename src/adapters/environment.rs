@@ -39,5 +39,6 @@ pub fn runtime_directory() -> PathBuf {
 /// The login name of the person who runs a command, as the environment claims it.
 #[must_use]
 pub fn login_name() -> String {
-    first_of(&["SUDO_USER", "LOGNAME", "USER"]).unwrap_or_else(|| "somebody".into())
+    first_of(&["SUDO_USER", "LOGNAME", "USER"])
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

@@ -69,6 +69,9 @@ fn read_private(path: &Path) -> Result<String, (String, String)> {
 
 fn read_limited(path: &Path) -> Result<String, String> {
     let meta = fs::metadata(path).map_err(|error| error.to_string())?;
+    if !meta.is_file() {
+        return Err("it is no plain file".into());
+    }
     if meta.len() > SECRET_BYTES_MAX {
         return Err(format!("it is larger than {SECRET_BYTES_MAX} bytes"));
     }

@@ -20,7 +20,7 @@ use crate::domain::name::RunId;
 use crate::ports::store::{
     AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
 };
-pub use lock::Holder;
+pub use lock::{Holder, holder};
 
 /// The oldest SQLite without the WAL-reset bug, which loses writes silently (<https://sqlite.org/wal.html>).
 const SQLITE_MIN: (u32, u32, u32) = (3, 51, 3);
@@ -138,10 +138,6 @@ impl Store for SqliteStore {
 
     async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
         record::record(self, turn).await
-    }
-
-    async fn keep_config(&self, text: &str, now: Timestamp) -> Result<(), StoreError> {
-        record::keep_config(self, text, now).await
     }
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {

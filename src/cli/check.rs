@@ -32,11 +32,12 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     }
     let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
     show::line(&format!(
-        "{} is good: {} accounts, {} groups with {servers} servers, {} rules",
+        "{} is good: {}, {} with {}, {}; keys were not looked at",
         path.display(),
-        settings.accounts.len(),
-        settings.groups.len(),
-        settings.rules.len()
+        show::count(settings.accounts.len(), "account"),
+        show::count(settings.groups.len(), "group"),
+        show::count(servers, "server"),
+        show::count(settings.rules.len(), "rule")
     ));
     Ok(Exit::Done)
 }

@@ -144,7 +144,7 @@ fn counts(entry: &Value) -> String {
 
 fn print_list(found: &[Value]) {
     if found.is_empty() {
-        show::word("there is no such run");
+        show::word("there are no such runs yet");
         return;
     }
     let mut table = show::table(&["RUN", "DUE", "ACTION", "RULE", "OUTCOME", "SERVERS"]);

@@ -1,6 +1,6 @@
 //! Finding and reading the configuration, and showing what is wrong with it.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use super::Common;
@@ -21,7 +21,8 @@ pub(super) fn path(common: &Common) -> PathBuf {
 
 /// The path of the control socket.
 pub(super) fn socket(common: &Common) -> PathBuf {
-    common.socket.clone().unwrap_or_else(|| environment::runtime_directory().join("control.sock"))
+    let named = common.socket.clone().or_else(|| environment::variable("SUNUP_SOCKET").map(PathBuf::from));
+    named.unwrap_or_else(|| environment::runtime_directory().join("control.sock"))
 }
 
 /// The path of the journal.
@@ -34,7 +35,7 @@ pub(super) fn journal(location: &StoreLocation) -> PathBuf {
 
 /// The text of the configuration file.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).map_err(|error| {
+    read_limited(path).map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "; name one with --config, or write one after the example in config/sunup.toml"
@@ -46,6 +47,14 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
         };
         Exit::Config.with(format!("the configuration `{}` cannot be read: {error}{remedy}", path.display()))
     })
+}
+
+/// More than the largest configuration is not read; the reader of the text then says that it is too large.
+fn read_limited(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let limit = u64::try_from(Settings::TEXT_BYTES_MAX).unwrap_or(u64::MAX) + 1;
+    std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Reads the configuration, or fails with every problem shown.

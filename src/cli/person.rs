@@ -32,6 +32,8 @@ use crate::settings::{LogLevel, Settings};
 
 /// How often a run is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long a run may take to be claimed: the clock is compared with the cloud's before.
+const CLAIM_LIMIT: Duration = Duration::from_secs(9);
 /// The most servers that have a line of their own on a terminal.
 const BARS_MAX: usize = 30;
 
@@ -40,13 +42,13 @@ pub(super) struct Options {
     /// Names of groups
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
-    /// Servers by number
-    #[arg(long, value_name = "NUMBER", num_args = 1..)]
+    /// A server by number; may be given again, or several with commas
+    #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
     server: Vec<String>,
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask before a stop
+    /// Do not ask before a stop; without a terminal nobody is asked
     #[arg(long)]
     yes: bool,
 }
@@ -167,26 +169,33 @@ async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     let id = tokio::select! {
         claimed = claimed => match claimed {
             Ok(Ok(id)) if sent => id,
-            Ok(Err(words)) => return Err(Exit::Unexpected.with(words)),
+            Ok(Err(words)) => return Err(Exit::Unavailable.with(words)),
             _ => { hosted.ended().await?; return Ok(Exit::Unexpected) }
         },
+        () = tokio::time::sleep(CLAIM_LIMIT) => {
+            let text = "the cloud could not be asked for the time, so nothing was done; check the network, the endpoint and the keys";
+            return Err(Exit::Unavailable.with(text));
+        }
         _ = signals.next() => return give_up(&mut hosted).await,
     };
     let mut progress = Progress::new(common, id.0);
     let exit = loop {
-        let ended = tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => false,
-            ended = hosted.ended() => { ended?; true }
+        if let Some(exit) = progress.show(&story(store.as_ref(), id, &settings).await?) {
+            break exit;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            ended = hosted.ended() => {
+                ended?;
+                break progress.show(&story(store.as_ref(), id, &settings).await?).unwrap_or(Exit::Unexpected);
+            }
             _ = signals.next() => return give_up(&mut hosted).await,
-        };
-        let story = story(store.as_ref(), id, &settings).await?;
-        match progress.show(&story) {
-            Some(exit) if ended => break exit,
-            // The journal knows the end; the engine closes tidily.
-            Some(_) | None if !ended => {}
-            _ => break Exit::Unexpected,
         }
     };
+    // Runs that a daemon left open are its own to finish.
+    if hosted.inputs.send(Input::Shutdown).await.is_ok() {
+        hosted.ended().await?;
+    }
     store.close().await;
     Ok(exit)
 }

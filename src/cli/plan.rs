@@ -89,13 +89,18 @@ fn chosen<'a>(settings: &'a Settings, options: &Options) -> anyhow::Result<Vec<&
         })
         .filter(|rule| options.server.as_deref().is_none_or(|number| has_server(rule, number)))
         .collect();
-    let asked = [&options.rule, &options.group, &options.server].into_iter().flatten().next();
-    match (chosen.is_empty(), asked) {
-        (true, Some(name)) => {
-            Err(Exit::Usage.with(format!("no rule fits `{name}`; see `sunup check` and the configuration")))
+    for (what, asked, known) in [
+        ("rule", &options.rule, settings.rules.keys().map(ToString::to_string).collect::<Vec<_>>()),
+        ("group", &options.group, settings.groups.keys().map(ToString::to_string).collect()),
+    ] {
+        if let Some(name) = asked.as_ref().filter(|name| !known.contains(name)) {
+            let known = known.join("`, `");
+            return Err(
+                Exit::Usage.with(format!("there is no {what} `{name}`; the configuration has `{known}`"))
+            );
         }
-        _ => Ok(chosen),
     }
+    Ok(chosen)
 }
 
 fn print_days(found: &[Occurrence], settings: &Settings) {

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::{mpsc, oneshot};
 
 use super::exit::Exit;
-use super::host::{Setup, host};
+use super::host::{Hosted, Setup, host};
 use super::{Common, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::logging;
@@ -18,7 +19,7 @@ use crate::daemon::engine::{Input, Mode, Reload};
 use crate::daemon::signals::{self, Wanted};
 use crate::daemon::systemd;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Store, StoreError};
+use crate::ports::store::{Store, StoreError, Turn};
 use crate::settings::{LogLevel, Settings};
 
 /// How often a lock held by a command is tried again.
@@ -47,13 +48,21 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     });
     begin_to_log(read.as_ref().ok());
     let location = Settings::store_of(&std::fs::read_to_string(&path).unwrap_or_default());
-    let store = Arc::new(open(&load::journal(&location)).await?);
+    let store = match (open(&load::journal(&location)).await, &read) {
+        (Ok(store), _) => Arc::new(store),
+        // Without a journal there is nothing to fall back on, so the file is what has to be mended first.
+        (Err(error), Err(problem)) if Exit::of(&error) == Exit::Unavailable => {
+            show::problem(problem);
+            return Ok(Exit::Config);
+        }
+        (Err(error), _) => return Err(error),
+    };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Some(beginning) = beginning(read, store.as_ref()).await? else {
         return Ok(Exit::Config);
     };
     if beginning.problem.is_none() {
-        store.keep_config(&beginning.settings.text, clock.now()).await?;
+        keep_first(store.as_ref(), &beginning, clock.now()).await?;
     }
     world::choose_tls();
     let mut signals = signals::Stream::new()?;
@@ -82,15 +91,29 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     };
     let listening = listen(control, &socket);
     tracing::info!(pid = std::process::id(), "sunup {} is up", env!("CARGO_PKG_VERSION"));
-    let ended = loop {
+    let ended = until_the_end(&mut hosted, &mut signals, &reload).await;
+    if listening {
+        // The next daemon replaces a socket that is left behind; taking it away is only tidiness.
+        let _ = std::fs::remove_file(&socket);
+    }
+    store.close().await;
+    ended?;
+    tracing::info!("sunup has ended");
+    Ok(Exit::Done)
+}
+
+/// Passes signals on until the engine has ended.
+async fn until_the_end(
+    hosted: &mut Hosted,
+    signals: &mut signals::Stream,
+    reload: &ReloadFn,
+) -> anyhow::Result<()> {
+    loop {
         tokio::select! {
-            ended = hosted.ended() => break ended,
+            ended = hosted.ended() => return ended,
             wanted = signals.next() => match wanted {
-                Some(Wanted::Reload) => {
-                    if let Err(problem) = reload().await {
-                        tracing::debug!("the reload asked for by a signal came to nothing: {problem}");
-                    }
-                }
+                // Not waited for: the engine may hold everything, and a TERM must still be heard.
+                Some(Wanted::Reload) => drop(tokio::spawn(reload())),
                 Some(Wanted::Shutdown) | None => {
                     tracing::info!("asked to end: requests on the wire are waited for, nothing new is begun");
                     systemd::Notifier::stopping();
@@ -100,15 +123,17 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
                 }
             }
         }
-    };
-    if listening {
-        // The next daemon replaces a socket that is left behind; taking it away is only tidiness.
-        let _ = std::fs::remove_file(&socket);
     }
-    store.close().await;
-    ended?;
-    tracing::info!("sunup has ended");
-    Ok(Exit::Done)
+}
+
+/// The first configuration of a journal is kept at once, so that there is one to fall back on. Later ones come into force
+/// together with the marks that rest on them.
+async fn keep_first(store: &SqliteStore, beginning: &Beginning, now: Timestamp) -> anyhow::Result<()> {
+    if beginning.old.is_none() && store.last_config().await?.is_none() {
+        let config = Some(beginning.settings.text.clone());
+        store.record(&Turn { at: Some(now), config, ..Turn::default() }).await?;
+    }
+    Ok(())
 }
 
 fn begin_to_log(settings: Option<&Settings>) {

@@ -27,6 +27,11 @@ pub(super) fn problem(error: &anyhow::Error) {
     word(&format!("sunup: {text}"));
 }
 
+/// `1 server`, `2 servers`.
+pub(super) fn count(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+}
+
 /// A table without lines, as wide as the terminal allows.
 pub(super) fn table(head: &[&str]) -> Table {
     let mut table = Table::new();

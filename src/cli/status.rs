@@ -6,11 +6,11 @@ use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::{Common, load, show};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::store::SqliteStore;
+use crate::adapters::store::{SqliteStore, holder};
 use crate::daemon::view;
 use crate::domain::plan::occurrences;
 use crate::ports::clock::Clock;
-use crate::ports::store::{HistoryQuery, Store};
+use crate::ports::store::{Entry, HistoryQuery, Store};
 
 pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -55,10 +55,20 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
         show::line(&status.to_string());
         return Ok(Exit::Done);
     }
-    show::line(
-        "no daemon is running: nothing will be started or stopped; start it with `systemctl start sunup`",
-    );
+    let path = load::socket(common);
+    match holder(&load::journal(&settings.store)) {
+        Some(holder) => show::line(&format!(
+            "process {holder} holds the journal, but nobody answers at `{}`; name its socket with --socket or SUNUP_SOCKET",
+            path.display()
+        )),
+        None => show::line(
+            "no daemon is running: nothing will be started or stopped; start it with `systemctl start sunup`",
+        ),
+    }
     print_next(&status);
+    if let Some(Entry::Run(run)) = failed.first() {
+        show::line(&format!("\nlast failed: {}", view::failed_words(run)));
+    }
     Ok(Exit::Done)
 }
 

@@ -35,6 +35,15 @@ pub struct AccountLine {
     pub batch: usize,
 }
 
+/// What shows that an account's trouble has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Any good answer.
+    AnyAnswer,
+    /// Only an accepted start or stop: reads may be permitted where these are not.
+    AcceptedRequest,
+}
+
 /// How an account fares.
 pub(super) struct AccountState {
     pub(super) line: AccountLine,
@@ -45,8 +54,8 @@ pub(super) struct AccountState {
     pub(super) look_failures: u32,
     /// While keys are refused: one careful try, not before this moment.
     pub(super) careful: Option<Timestamp>,
-    /// The trouble that people were told of, until it passes.
-    pub(super) told: Option<Reason>,
+    /// The trouble that people were told of, and what shows that it has passed.
+    pub(super) told: Option<(Reason, Proof)>,
 }
 
 impl AccountState {
@@ -95,6 +104,8 @@ pub(super) struct Book {
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
     pub(super) attempts: BTreeMap<AttemptId, (AccountName, OpenAttempt)>,
     pub(super) unanswered: BTreeMap<ServerId, (Action, Timestamp)>,
+    /// When a request for a server was last decided or answered: older sights say nothing about what may be asked.
+    pub(super) touched: BTreeMap<ServerId, Timestamp>,
     pub(super) afterwatch: Vec<Afterwatch>,
     pub(super) recent_asks: VecDeque<Timestamp>,
     pub(super) last_attempt: i64,
@@ -145,7 +156,12 @@ impl Book {
             sights: BTreeMap::new(),
             accounts: lines.into_iter().map(|(name, line)| (name, AccountState::new(line))).collect(),
             attempts: BTreeMap::new(),
-            unanswered: BTreeMap::new(),
+            unanswered: opening
+                .unanswered
+                .into_iter()
+                .map(|(server, action, at)| (server, (action, at)))
+                .collect(),
+            touched: BTreeMap::new(),
             afterwatch: Vec::new(),
             recent_asks: opening.recent_attempts.into(),
             last_attempt: opening.last_attempt,
@@ -171,8 +187,7 @@ impl Book {
         let Some(target) = open.targets.get_mut(server) else {
             return;
         };
-        let seed = server.to_string();
-        let policy = policy(&open.head, target.limit, opposite, &seed);
+        let policy = policy(&open.head, target.limit, opposite);
         let after = step(target.progress.clone(), event, &policy, draft.now);
         if after == target.progress {
             return;
@@ -304,6 +319,51 @@ impl Book {
         draft.tell(NoticeKind::Failed, Urgency::NeedsAPerson, text);
     }
 
+    /// Whether a newer opposite target has a request out, or must look, for this server.
+    pub(super) fn opposite_holds_the_wire(&self, server: &ServerId, action: Action) -> bool {
+        self.runs
+            .values()
+            .filter(|run| run.head.action != action)
+            .any(|run| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
+    }
+
+    /// A target that waits learns nothing from a sight that began before the last request for its server was settled.
+    fn is_blind(&self, run: RunId, server: &ServerId, sight: &Sight) -> bool {
+        let Some(run) = self.runs.get(&run) else { return true };
+        let waits =
+            run.targets.get(server).is_some_and(|t| matches!(t.progress.state, State::Waiting { .. }));
+        let old = self.touched.get(server).is_some_and(|touched| sight.began < *touched);
+        waits && (old || self.opposite_holds_the_wire(server, run.head.action))
+    }
+
+    /// Takes new accounts over, or new keys of known ones.
+    pub(super) fn take_accounts(&mut self, lines: BTreeMap<AccountName, AccountLine>) {
+        for (name, line) in lines {
+            match self.accounts.get_mut(&name) {
+                Some(state) => {
+                    state.line = line;
+                    (state.careful, state.look_after) = (None, Timestamp::UNIX_EPOCH);
+                }
+                None => {
+                    self.accounts.insert(name, AccountState::new(line));
+                }
+            }
+        }
+    }
+
+    /// Plans again after a hold. A mark in the future was made by a wrong clock: what is claimed stays claimed.
+    pub(super) fn plan_after_hold(&mut self, now: Timestamp) {
+        for (rule, covered) in &mut self.covered {
+            if *covered > now {
+                tracing::error!(
+                    "rule {rule} was decided up to {covered} by a wrong clock: it is planned again from now"
+                );
+                *covered = now;
+            }
+        }
+        self.plan_all();
+    }
+
     /// Takes a sight: open targets of the server learn of it, and so do those that ended without it.
     pub(super) fn see(&mut self, draft: &mut Draft, server: &ServerId, sight: &Sight, name: Option<String>) {
         let name = name.or_else(|| self.name_of(server));
@@ -314,7 +374,9 @@ impl Book {
         }
         self.sights.insert(server.clone(), (sight.clone(), name));
         for run in self.open_targets_of(server) {
-            self.happen(draft, run, server, &Event::Seen(sight));
+            if !self.is_blind(run, server, sight) {
+                self.happen(draft, run, server, &Event::Seen(sight));
+            }
         }
         let arrived = |watch: &Afterwatch| {
             let standing = match &sight.found {
@@ -333,14 +395,20 @@ impl Book {
     }
 
     /// Tells people of an account's trouble, once until it passes.
-    pub(super) fn trouble(&mut self, draft: &mut Draft, account: &AccountName, reason: &Reason) {
+    pub(super) fn trouble(
+        &mut self,
+        draft: &mut Draft,
+        account: &AccountName,
+        reason: &Reason,
+        proof: Proof,
+    ) {
         let Some(state) = self.accounts.get_mut(account) else {
             return;
         };
-        if state.told.as_ref().is_some_and(|told| told.kind == reason.kind) {
+        if state.told.as_ref().is_some_and(|(told, _)| told.kind == reason.kind) {
             return;
         }
-        state.told = Some(reason.clone());
+        state.told = Some((reason.clone(), proof));
         let urgency = match reason.kind {
             ReasonKind::Credentials => Urgency::NeedsAPerson,
             _ => Urgency::GoodToKnow,
@@ -355,12 +423,16 @@ impl Book {
     }
 
     /// An account's requests go well again.
-    pub(super) fn trouble_passed(&mut self, draft: &mut Draft, account: &AccountName) {
+    pub(super) fn trouble_passed(&mut self, draft: &mut Draft, account: &AccountName, seen: Proof) {
         let Some(state) = self.accounts.get_mut(account) else {
             return;
         };
-        state.careful = None;
-        if let Some(told) = state.told.take() {
+        if seen == Proof::AcceptedRequest {
+            state.careful = None;
+        }
+        let passed =
+            |(_, proof): &mut (Reason, Proof)| *proof == Proof::AnyAnswer || seen == Proof::AcceptedRequest;
+        if let Some((told, _)) = state.told.take_if(passed) {
             let text = format!("account {account}: requests go well again (it was: {}).", told.text);
             draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
         }
@@ -375,14 +447,9 @@ fn open(run: OpenRun) -> Run {
 }
 
 /// The policy of a target.
-pub(super) fn policy<'a>(
-    head: &RunHead,
-    limit: Duration,
-    unanswered: Option<(Action, Timestamp)>,
-    seed: &'a str,
-) -> Policy<'a> {
+pub(super) fn policy(head: &RunHead, limit: Duration, unanswered: Option<(Action, Timestamp)>) -> Policy {
     let opposite_unanswered = unanswered.filter(|(action, _)| *action != head.action).map(|(_, at)| at);
-    Policy { action: head.action, window_end: head.window_end, limit, opposite_unanswered, seed }
+    Policy { action: head.action, window_end: head.window_end, limit, opposite_unanswered }
 }
 
 /// A change that people want to read: another kind of state, or another reason to wait.

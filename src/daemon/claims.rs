@@ -38,7 +38,7 @@ pub struct PersonRun {
 struct Due {
     acting: Option<Occurrence>,
     missed: Vec<MissedRange>,
-    last: Timestamp,
+    last: Occurrence,
 }
 
 /// How late the oldest due occurrence is, if the timer should have woken the engine before.
@@ -47,35 +47,70 @@ pub(super) fn overdue(book: &Book, now: Timestamp) -> Option<SignedDuration> {
     (late > TIMER_FAULT_AFTER).then_some(late)
 }
 
-/// Claims all that is due. `absence` says why it was not claimed before, where it is late.
-pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason) {
+/// One wish of a turn, in the order in which wishes give way to each other: later ones win.
+enum Wanted<'a> {
+    /// An occurrence that acts.
+    Acting(Occurrence),
+    /// An occurrence whose window has closed: it does nothing itself, and older opposite ones give way to it all the same.
+    Closed(Occurrence),
+    /// A command, which came just now.
+    Command(&'a PersonRun),
+}
+
+/// Claims all that is due, and commands. `absence` says why something was not claimed before, where it is late.
+pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, commands: &[&PersonRun]) {
     let now = draft.now;
-    let mut acting: Vec<Occurrence> = Vec::new();
+    let (mut acting, mut closed): (Vec<Occurrence>, Vec<Occurrence>) = (Vec::new(), Vec::new());
     while book.queue.first().is_some_and(|first| first.due <= now) {
-        let Some(first) = book.queue.pop_first() else {
-            break;
-        };
-        let Some(rule) = book.settings.rules.get(&first.rule).cloned() else {
-            continue;
-        };
+        let Some(first) = book.queue.pop_first() else { break };
+        let Some(rule) = book.settings.rules.get(&first.rule).cloned() else { continue };
         let due = sort_out(&rule, first, now, absence);
         for missed in due.missed {
             tell_missed(draft, &missed);
             draft.turn.missed.push(missed);
         }
-        acting.extend(due.acting);
-        book.covered.insert(rule.name.clone(), due.last);
+        match due.acting {
+            Some(occurrence) => acting.push(occurrence),
+            None => closed.push(due.last.clone()),
+        }
+        book.covered.insert(rule.name.clone(), due.last.due);
         let fingerprint = rule.fingerprint();
-        draft.turn.marks.push(CoveredMark { rule: rule.name.clone(), fingerprint, until: due.last });
-        book.queue.extend(plan::next(&rule, due.last, Timestamp::MAX));
+        draft.turn.marks.push(CoveredMark { rule: rule.name.clone(), fingerprint, until: due.last.due });
+        book.queue.extend(plan::next(&rule, due.last.due, Timestamp::MAX));
     }
-    acting.sort();
-    // From the newest back: what a newer occurrence wants decides about the servers of an older one.
+    let mut wishes: Vec<(Occurrence, Wanted<'_>)> = Vec::new();
+    wishes.extend(acting.into_iter().map(|occurrence| (occurrence.clone(), Wanted::Acting(occurrence))));
+    wishes.extend(closed.into_iter().map(|occurrence| (occurrence.clone(), Wanted::Closed(occurrence))));
+    wishes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let mut wishes: Vec<Wanted<'_>> = wishes.into_iter().map(|(_, wanted)| wanted).collect();
+    wishes.extend(commands.iter().map(|command| Wanted::Command(command)));
+    claim_wishes(book, draft, wishes);
+}
+
+/// From the newest back: what a newer wish wants decides about the servers of an older one.
+fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let mut claims = Vec::new();
-    for occurrence in acting.into_iter().rev() {
-        if let Some(rule) = book.settings.rules.get(&occurrence.rule).cloned() {
-            claims.push(claim(book, draft, &rule, &occurrence, &mut wanted));
+    for wish in wishes.into_iter().rev() {
+        let (head, servers) = match &wish {
+            Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
+                let Some(rule) = book.settings.rules.get(&occurrence.rule) else { continue };
+                (head_of(rule, occurrence, draft.now), book.settings.servers_of(&rule.groups, rule.action))
+            }
+            Wanted::Command(command) => {
+                (head_of_command(command, draft.now), servers_of_command(book, command))
+            }
+        };
+        if !matches!(wish, Wanted::Closed(_)) {
+            let newer = |server: &ServerId| {
+                let newer = wanted.get(server).filter(|(action, _)| *action != head.action);
+                newer.map(|(_, by)| by.clone()).or_else(|| newer_open(book, server, &head))
+            };
+            claims.push(with_targets(book, head.clone(), servers.clone(), newer));
+        }
+        let words = head.origin.words();
+        for server in servers.into_keys() {
+            wanted.entry(server).or_insert_with(|| (head.action, words.clone()));
         }
     }
     claims.reverse();
@@ -108,7 +143,7 @@ fn sort_out(rule: &Rule, first: Occurrence, now: Timestamp, absence: &Reason) ->
             Some(next) => current = next,
             None => {
                 let missed = closed.into_iter().chain(passed_over).collect();
-                return Due { acting, missed, last: current.due };
+                return Due { acting, missed, last: current };
             }
         }
     }
@@ -170,33 +205,49 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
     }
 }
 
-fn claim(
-    book: &Book,
-    draft: &Draft,
-    rule: &Rule,
-    occurrence: &Occurrence,
-    wanted: &mut BTreeMap<ServerId, (Action, String)>,
-) -> Claim {
-    let head = RunHead {
+fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
+    RunHead {
         origin: Origin::Rule(rule.name.clone()),
         action: occurrence.action,
         groups: rule.groups.clone(),
         planned: occurrence.planned,
         due: occurrence.due,
         window_end: later(occurrence.due, rule.window),
-        claimed: draft.now,
-    };
-    let servers = book.settings.servers_of(&rule.groups, occurrence.action);
-    let words = format!("rule {} due at {}", rule.name, occurrence.due);
-    let newer = |server: &ServerId| {
-        let (action, by) = wanted.get(server)?;
-        (*action != head.action).then(|| by.clone())
-    };
-    let claim = with_targets(book, head.clone(), servers.clone(), newer);
-    for server in servers.into_keys() {
-        wanted.entry(server).or_insert_with(|| (occurrence.action, words.clone()));
+        claimed: now,
     }
-    claim
+}
+
+fn head_of_command(command: &PersonRun, now: Timestamp) -> RunHead {
+    RunHead {
+        origin: Origin::Person(command.who.clone()),
+        action: command.action,
+        groups: command.groups.clone(),
+        planned: now,
+        due: now,
+        window_end: later(now, WINDOW_DEFAULT),
+        claimed: now,
+    }
+}
+
+fn servers_of_command(book: &Book, command: &PersonRun) -> BTreeMap<ServerId, Duration> {
+    let mut servers = book.settings.servers_of(&command.groups, command.action);
+    for server in &command.servers {
+        let holding = book.settings.groups_holding(server);
+        let limit = book.settings.servers_of(&holding, command.action).get(server).copied();
+        servers.entry(server.clone()).or_insert(limit.unwrap_or(crate::settings::LIMIT_DEFAULT));
+    }
+    servers
+}
+
+/// An open opposite run that is newer: an older occurrence that is claimed late gives way to it.
+fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Option<String> {
+    let runs = book.open_targets_of(server).into_iter().filter_map(|id| book.runs.get(&id));
+    let newer = |run: &&Run| {
+        let rule = rule_of(head).is_some();
+        let start_wins = rule && run.head.due == head.due && run.head.action == Action::Start;
+        run.head.action != head.action && (run.head.due > head.due || start_wins)
+    };
+    runs.into_iter().find(newer).map(|run| run.head.origin.words())
 }
 
 /// A claim with its targets as they begin: guarded, superseded, joined or free.
@@ -255,6 +306,7 @@ fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Pro
     if let Some((sight, _)) = book.sights.get(server)
         && let Found::Server(condition) = &sight.found
         && condition.standing(action) == Standing::Askable
+        && book.touched.get(server).is_none_or(|touched| sight.began > *touched)
     {
         progress.askable = Some(sight.began);
     }
@@ -263,7 +315,7 @@ fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Pro
 
 /// A newer run takes the servers of older opposite runs.
 fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, targets: &[Target]) {
-    let by = format!("{} due at {}", head.origin.words(), head.due);
+    let by = head.origin.words();
     for target in targets {
         let over =
             matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)));
@@ -276,29 +328,6 @@ fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, targets: 
             }
         }
     }
-}
-
-/// Claims a command by a person.
-pub(super) fn claim_command(book: &mut Book, draft: &mut Draft, command: &PersonRun) {
-    let now = draft.now;
-    let head = RunHead {
-        origin: Origin::Person(command.who.clone()),
-        action: command.action,
-        groups: command.groups.clone(),
-        planned: now,
-        due: now,
-        window_end: later(now, WINDOW_DEFAULT),
-        claimed: now,
-    };
-    let mut servers = book.settings.servers_of(&command.groups, command.action);
-    for server in &command.servers {
-        let holding = book.settings.groups_holding(server);
-        let limit = book.settings.servers_of(&holding, command.action).get(server).copied();
-        servers.entry(server.clone()).or_insert(limit.unwrap_or(crate::settings::LIMIT_DEFAULT));
-    }
-    let claim = with_targets(book, head.clone(), servers, |_| None);
-    supersede_older(book, draft, &head, &claim.targets);
-    draft.turn.claims.push(claim);
 }
 
 /// Takes what the journal said of the claims: new runs are open now, and lines tell of them.

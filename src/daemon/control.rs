@@ -29,6 +29,8 @@ use crate::settings::Settings;
 const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a client may take to send its request's head.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// How long one connection may last.
+const CLIENT_LIMIT: Duration = Duration::from_secs(60);
 /// How many clients are served at once.
 const CLIENTS_MAX: usize = 32;
 /// The most entries that one history answer holds.
@@ -147,9 +149,9 @@ impl Control {
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(stream), service)
-            .await;
-        if let Err(error) = served {
+            .serve_connection(TokioIo::new(stream), service);
+        // A client that asks and never reads must not hold its place for good.
+        if let Ok(Err(error)) = tokio::time::timeout(CLIENT_LIMIT, served).await {
             tracing::debug!("a client of the control socket went away: {error}");
         }
     }
@@ -234,7 +236,7 @@ impl Control {
             Err(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 problem(
-                    "the daemon holds all work back at present; it took the command and carries it out when it can; `sunup status` says why",
+                    "the daemon holds all work back at present, so nothing was done; `sunup status` says why",
                 ),
             ),
         }
@@ -266,7 +268,8 @@ pub fn person_run(request: &RunRequest, settings: &Settings) -> Result<PersonRun
     }
     let servers: Result<Vec<ServerId>, String> =
         request.servers.iter().map(|no| server_id(no, settings)).collect();
-    let who: String = request.who.chars().filter(|c| !c.is_control()).take(64).collect();
+    let plain = |c: &char| c.is_alphanumeric() || " -_.@+".contains(*c);
+    let who: String = request.who.chars().filter(plain).take(64).collect();
     Ok(PersonRun { action, groups, servers: servers?, who })
 }
 

@@ -1,6 +1,6 @@
 //! From wishes to requests: batches across runs, reads for all that is watched, and when to wake next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,7 +9,7 @@ use super::book::{Book, Draft, OpenAttempt, policy};
 use super::lines::Line;
 use crate::domain::name::{AccountName, Action, AttemptId, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
-use crate::domain::target::{ATTEMPT_LIMIT, Event, State, Wish, deadline, wish};
+use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, wish};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::Intent;
 
@@ -17,6 +17,8 @@ use crate::ports::store::Intent;
 pub(super) const PREFLIGHT: Duration = Duration::from_mins(1);
 /// The most mutating requests of one account that may be open at once.
 const ASKS_OPEN_MAX: usize = 4;
+/// A request whose intent took longer to record is not sent: what was decided then may no longer be right.
+const DECISION_AGE_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two reads of one account.
 const LOOK_SPACING: Duration = Duration::from_secs(1);
 /// How long a read may take while the breaker is open.
@@ -41,6 +43,7 @@ pub(super) enum Act {
     },
     Greet {
         account: AccountName,
+        epoch: u64,
     },
 }
 
@@ -80,6 +83,7 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 /// Forms the requests that can go now. Intents stand in the draft; `alarm` learns when to come back.
 pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) -> Vec<Act> {
     let mut acts = Vec::new();
+    share(book, draft);
     withdraw_forbidden(book, draft);
     explain(book, draft);
     let mut wishes = gather(book, draft.now, alarm);
@@ -90,6 +94,26 @@ pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) ->
         look(book, draft.now, &account, &wishes.looks, alarm, &mut acts);
     }
     acts
+}
+
+/// A target that waits joins another one of its server and action that has a request out or is on its way.
+fn share(book: &mut Book, draft: &mut Draft) {
+    for (run, server) in book.all_open() {
+        let Some(open) = book.runs.get(&run) else { continue };
+        let waits = open.targets.get(&server).is_some_and(|target| {
+            matches!(target.progress.state, State::Waiting { .. }) && target.progress.mark.is_none()
+        });
+        let action = open.head.action;
+        let others = book.runs.iter().filter(|(id, other)| **id != run && other.head.action == action);
+        let mut progresses =
+            others.filter_map(|(_, other)| other.targets.get(&server)).map(|target| &target.progress);
+        let busy = |progress: &&Progress| {
+            matches!(progress.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. })
+        };
+        if waits && let Some(other) = progresses.find(busy).cloned() {
+            book.happen(draft, run, &server, &Event::Shared(&other));
+        }
+    }
 }
 
 /// Guards over names are judged now that names are known: in the turn that would record the intent.
@@ -111,7 +135,7 @@ fn withdraw_forbidden(book: &mut Book, draft: &mut Draft) {
 fn explain(book: &mut Book, draft: &mut Draft) {
     for (run, server) in book.all_open() {
         let Some(state) = book.accounts.get(&server.account) else { continue };
-        let (Some(reason), until) = (state.told.clone(), state.look_after) else { continue };
+        let (Some((reason, _)), until) = (state.told.clone(), state.look_after) else { continue };
         let target = book.runs.get(&run).and_then(|run| run.targets.get(&server));
         let unexplained = target.is_some_and(|target| {
             target.progress.trouble.is_none() && matches!(target.progress.state, State::Waiting { .. })
@@ -129,20 +153,26 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
     }
     for (id, run) in &book.runs {
         for (server, target) in &run.targets {
-            let seed = server.to_string();
             let opposite = book.unanswered.get(server).copied();
-            let policy = policy(&run.head, target.limit, opposite, &seed);
+            let policy = policy(&run.head, target.limit, opposite);
             let Some(wishes) = all.get_mut(&server.account) else {
                 alarm.at(deadline(&target.progress, &policy).unwrap_or(Timestamp::MAX));
                 continue;
             };
+            let lets_ask = book.accounts.get(&server.account).is_some_and(|state| state.breaker.lets_ask());
             match wish(&target.progress, &policy, now) {
                 Wish::Done => {}
                 Wish::Rest(moment) => alarm.at(moment),
-                Wish::Look(from) => note_look(&mut wishes.looks, &server.no, from),
-                Wish::Ask if opposite_holds_the_wire(book, server, run.head.action) => {
+                // Nothing that is seen meanwhile counts.
+                Wish::Ask | Wish::Look(_)
+                    if matches!(target.progress.state, State::Waiting { .. })
+                        && book.opposite_holds_the_wire(server, run.head.action) =>
+                {
                     alarm.at(later(now, LOOK_SPACING));
                 }
+                Wish::Look(from) => note_look(&mut wishes.looks, &server.no, from),
+                // A good read is what closes the breaker.
+                Wish::Ask if !lets_ask => note_look(&mut wishes.looks, &server.no, now),
                 Wish::Ask => wishes.asks.entry(run.head.action).or_default().push(Candidate {
                     run: *id,
                     server: server.clone(),
@@ -161,14 +191,6 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
 fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
     let earliest = looks.entry(no.clone()).or_insert(from);
     *earliest = from.min(*earliest);
-}
-
-/// A newer target waits while an older opposite one of its server has a request out or must look.
-fn opposite_holds_the_wire(book: &Book, server: &ServerId, action: Action) -> bool {
-    book.runs
-        .values()
-        .filter(|run| run.head.action != action)
-        .any(|run| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
 }
 
 /// Servers of occurrences that are due within a minute are looked at once.
@@ -217,8 +239,7 @@ fn ask(
 ) {
     let now = draft.now;
     let mut waiting = false;
-    for (action, mut candidates) in asks {
-        candidates.sort_by(|a, b| (a.window_end, &a.server, a.run).cmp(&(b.window_end, &b.server, b.run)));
+    for (action, candidates) in asks {
         for batch in batches(candidates, batch_size(book, account)) {
             let Some(state) = book.accounts.get(account) else {
                 return;
@@ -259,22 +280,26 @@ fn batch_size(book: &Book, account: &AccountName) -> usize {
     book.accounts.get(account).map_or(1, |state| state.line.batch.max(1))
 }
 
-/// Servers in batches: each number once, no batch larger than any of its members bears.
+/// Servers in batches, the most urgent first: a server stands in one batch alone, with all runs that want it, and no batch
+/// is larger than any of its members bears.
 fn batches(candidates: Vec<Candidate>, size: usize) -> Vec<Vec<Candidate>> {
-    let mut batches: Vec<Vec<Candidate>> = Vec::new();
-    let (mut current, mut numbers, mut most): (Vec<Candidate>, BTreeSet<ServerNo>, usize) =
-        (vec![], BTreeSet::new(), size);
+    let mut servers: BTreeMap<ServerNo, Vec<Candidate>> = BTreeMap::new();
     for candidate in candidates {
-        let most_with = most.min(candidate.batch_max.max(1));
-        let again = numbers.contains(&candidate.server.no);
-        if !again && numbers.len() + 1 > most_with && !current.is_empty() {
+        servers.entry(candidate.server.no.clone()).or_default().push(candidate);
+    }
+    let mut servers: Vec<Vec<Candidate>> = servers.into_values().collect();
+    servers.sort_by_key(|runs| runs.iter().map(|candidate| candidate.window_end).min());
+    let mut batches: Vec<Vec<Candidate>> = Vec::new();
+    let (mut current, mut count, mut most): (Vec<Candidate>, usize, usize) = (vec![], 0, size);
+    for runs in servers {
+        let bears = runs.iter().map(|candidate| candidate.batch_max.max(1)).min().unwrap_or(size);
+        if count > 0 && count + 1 > most.min(bears) {
             batches.push(std::mem::take(&mut current));
-            numbers.clear();
-            most = size;
+            (count, most) = (0, size);
         }
-        most = most.min(candidate.batch_max.max(1));
-        numbers.insert(candidate.server.no.clone());
-        current.push(candidate);
+        most = most.min(bears);
+        count += 1;
+        current.extend(runs);
     }
     if !current.is_empty() {
         batches.push(current);
@@ -318,7 +343,7 @@ fn intend(
     book.last_attempt += 1;
     let attempt = AttemptId(book.last_attempt);
     let mut servers: Vec<ServerNo> = Vec::new();
-    let mut not_after = Timestamp::MAX;
+    let mut not_after = later(draft.now, DECISION_AGE_MAX);
     let mut targets = Vec::new();
     for candidate in batch {
         book.happen(draft, candidate.run, &candidate.server, &Event::Asked(attempt));
@@ -326,6 +351,7 @@ fn intend(
             not_after.min(candidate.window_end.saturating_sub(ATTEMPT_LIMIT).unwrap_or(candidate.window_end));
         if !servers.contains(&candidate.server.no) {
             servers.push(candidate.server.no.clone());
+            book.touched.insert(candidate.server.clone(), draft.now);
         }
         targets.push((candidate.run, candidate.server));
     }

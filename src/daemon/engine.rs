@@ -1,16 +1,16 @@
 //! The engine: one task that owns all progress. It decides, records and acts, then waits for the next moment or report.
 
 mod hear;
+mod parts;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+pub use self::parts::{Beat, EngineError, Input, Mode, Parts, Reload};
 pub use super::book::AccountLine;
 use super::book::{Book, Draft};
 pub use super::claims::PersonRun;
@@ -22,15 +22,12 @@ pub use super::reload::Difference;
 use super::reload::{absence_at_start, adopt};
 use super::trust::{ClockWatch, Trust};
 use super::view;
-use crate::domain::name::{AccountName, AttemptId, RunId, ServerNo};
+use crate::domain::name::{AttemptId, RunId};
 use crate::domain::outcome::{Reason, ReasonKind};
-use crate::domain::retry::Answer;
 use crate::domain::target::{Event, State};
-use crate::ports::clock::{Clock, Timer, Woken};
-use crate::ports::cloud::{Exchange, ReadError, ServerView};
-use crate::ports::notifier::{Notice, NoticeKind, Notifier, Urgency};
-use crate::ports::store::{AttemptResult, CoveredMark, Store, StoreError, Turn};
-use crate::settings::Settings;
+use crate::ports::clock::{Timer, Woken};
+use crate::ports::notifier::{Notice, NoticeKind, Urgency};
+use crate::ports::store::{AttemptResult, CoveredMark, Entry, HistoryQuery, StoreError, Turn};
 
 /// How many reports and commands may wait for the engine.
 pub const INPUTS_MAX: usize = 1024;
@@ -38,129 +35,22 @@ pub const INPUTS_MAX: usize = 1024;
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(12);
 /// How long until a journal that could not be written is tried again.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+/// A command that was held back for longer is not carried out: whoever gave it has been told so.
+pub const COMMAND_AGE_MAX: Duration = Duration::from_secs(10);
 /// Without a sweep for so long the housekeeping is built again.
 const SWEEP_MISSING_AFTER: Duration = Duration::from_secs(150);
 
-/// Something that the engine is told.
-pub enum Input {
-    /// An attempt was answered, or is known to have no answer.
-    Answered {
-        /// The attempt.
-        attempt: AttemptId,
-        /// What came of it.
-        exchange: Exchange<Answer>,
-    },
-    /// A read came back.
-    Looked {
-        /// The account.
-        account: AccountName,
-        /// When it began.
-        began: Timestamp,
-        /// The servers that were asked for.
-        servers: Vec<ServerNo>,
-        /// What came of it.
-        exchange: Exchange<Result<Vec<ServerView>, ReadError>>,
-    },
-    /// A greeting came back.
-    Greeted {
-        /// The account.
-        account: AccountName,
-        /// What came of it.
-        exchange: Exchange<Result<(), ReadError>>,
-    },
-    /// The housekeeping's second clock ticked.
-    Sweep,
-    /// Housekeeping: compare keys and clock with every account.
-    CheckAccounts,
-    /// Housekeeping: forget what is older than the settings keep.
-    Prune,
-    /// New settings, already found good.
-    Reload(Box<Reload>),
-    /// A configuration that could not be used, in words; `None` when it is good again.
-    ConfigTrouble(Option<String>),
-    /// A command by a person.
-    Command {
-        /// What is wanted.
-        run: PersonRun,
-        /// Where the run's number goes.
-        reply: oneshot::Sender<Result<RunId, String>>,
-    },
-    /// Somebody wants to know how things are.
-    Status(oneshot::Sender<serde_json::Value>),
-    /// No new work; leave what is in flight safely.
-    Shutdown,
-}
+/// A command and where its run's number goes.
+type Command = (PersonRun, oneshot::Sender<Result<RunId, String>>);
 
-/// New settings with their accounts.
-pub struct Reload {
-    /// The settings.
-    pub settings: Arc<Settings>,
-    /// Their accounts.
-    pub lines: BTreeMap<AccountName, AccountLine>,
-    /// Where the difference goes.
-    pub reply: Option<oneshot::Sender<Difference>>,
-}
-
-/// Whether the engine is the daemon's or carries out one command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Rules are due, until a shutdown.
-    Daemon,
-    /// No rule is due; it ends when its run has ended.
-    OneShot,
-}
-
-/// All that an engine is made of.
-pub struct Parts {
-    /// Daemon or one-shot.
-    pub mode: Mode,
-    /// The settings in force.
-    pub settings: Arc<Settings>,
-    /// The settings that were in force when the journal's marks were made.
-    pub old_settings: Option<Settings>,
-    /// What is wrong with the configuration file, if the settings are not from it.
-    pub config_problem: Option<String>,
-    /// The accounts.
-    pub lines: BTreeMap<AccountName, AccountLine>,
-    /// The clocks.
-    pub clock: Arc<dyn Clock>,
-    /// The journal.
-    pub store: Arc<dyn Store>,
-    /// Somebody to tell.
-    pub notifier: Arc<dyn Notifier>,
-    /// Where tasks that talk to the cloud run.
-    pub io: Handle,
-    /// Reports from tasks, and commands.
-    pub inputs: mpsc::Receiver<Input>,
-    /// For the tasks to report.
-    pub reports: mpsc::Sender<Input>,
-    /// Called with each turn: feeds watchdogs with the engine's own progress.
-    pub alive: Box<dyn FnMut(&Beat) + Send>,
-    /// Has the housekeeping built again: after a set clock its scheduler may stay silent.
-    pub rebuild: Box<dyn Fn() + Send>,
-    /// How often `alive` is to be called even when nothing happens.
-    pub alive_every: Option<Duration>,
-}
-
-/// How the engine is, for watchdogs and status lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Beat {
-    /// Open runs.
-    pub open_runs: usize,
-    /// The next due moment.
-    pub next_due: Option<Timestamp>,
-    /// Why it acts on nothing at present.
-    pub held: Option<String>,
-    /// What is wrong with the configuration file.
-    pub config_problem: Option<String>,
-}
-
-/// Why the engine ended.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// The journal contradicts what the engine knows: it must begin again from the journal.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+/// How far the engine is in being able to decide.
+enum Phase {
+    /// It has not acted yet; the marks are those of the journal, none in one-shot mode.
+    Starting(Option<Vec<CoveredMark>>),
+    /// It held everything and has not acted since.
+    Resuming,
+    /// It decides.
+    AtWork,
 }
 
 /// The engine.
@@ -168,9 +58,9 @@ pub struct Engine {
     parts: Parts,
     book: Book,
     watch: ClockWatch,
-    marks: Option<Vec<CoveredMark>>,
+    phase: Phase,
     absence: Reason,
-    deferred: Vec<Input>,
+    deferred: Vec<(Duration, Input)>,
     shutdown_at: Option<Duration>,
     tasks: JoinSet<()>,
     store_trouble: bool,
@@ -192,7 +82,11 @@ impl Engine {
         let marks = (parts.mode == Mode::Daemon).then(|| opening.marks.clone());
         let unfinished = opening.runs.len();
         let lines = parts.lines.clone();
-        let book = Book::new(Arc::clone(&parts.settings), opening, lines);
+        let mut book = Book::new(Arc::clone(&parts.settings), opening, lines);
+        let failed = HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() };
+        if let Some(Entry::Run(run)) = parts.store.history(&failed).await?.into_iter().next() {
+            book.last_failed = Some((run.id, view::failed_words(&run)));
+        }
         if unfinished > 0 {
             tracing::warn!(
                 runs = unfinished,
@@ -203,7 +97,7 @@ impl Engine {
             parts,
             book,
             watch: ClockWatch::new(reading),
-            marks,
+            phase: Phase::Starting(marks),
             absence: absence_at_start(reading.wall),
             deferred: Vec::new(),
             shutdown_at: None,
@@ -222,7 +116,6 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the journal contradicts what the engine knows.
     pub async fn run(mut self, mut timer: Box<dyn Timer>) -> Result<(), EngineError> {
-        self.look_at_unfinished().await?;
         let mut inputs = Vec::new();
         loop {
             let alarm = self.turn(std::mem::take(&mut inputs)).await?;
@@ -252,8 +145,7 @@ impl Engine {
     }
 
     /// Every open target learns that the program was away, before anything else.
-    async fn look_at_unfinished(&mut self) -> Result<(), EngineError> {
-        let mut draft = Draft::new(self.parts.clock.now());
+    fn look_at_unfinished(&mut self, draft: &mut Draft) {
         let mut interrupted: Vec<AttemptId> = Vec::new();
         for (run, server) in self.book.all_open() {
             let target = self.book.runs.get(&run).and_then(|run| run.targets.get(&server));
@@ -262,22 +154,42 @@ impl Engine {
             {
                 interrupted.push(*attempt);
             }
-            self.book.happen(&mut draft, run, &server, &Event::Restarted);
+            self.book.happen(draft, run, &server, &Event::Restarted);
         }
         for attempt in interrupted {
             let text = Some("the program ended while the request was on its way".to_owned());
             let (status, code, request_id) = (None, None, None);
-            draft.turn.results.push(AttemptResult {
-                attempt,
-                result: "interrupted",
-                status,
-                code,
-                text,
-                request_id,
-            });
+            let result = AttemptResult { attempt, result: "interrupted", status, code, text, request_id };
+            draft.turn.results.push(result);
         }
-        self.book.finish(&mut draft);
-        self.record(&mut draft).await
+    }
+
+    /// What the first turn under a clock that can be believed, at start or after a hold, does before all else.
+    fn begin_or_resume(&mut self, draft: &mut Draft) {
+        match std::mem::replace(&mut self.phase, Phase::AtWork) {
+            Phase::AtWork => {}
+            Phase::Starting(marks) => {
+                self.look_at_unfinished(draft);
+                if let Some(marks) = marks {
+                    let old = self.parts.old_settings.take();
+                    adopt(&mut self.book, draft, marks, old.as_ref(), &self.absence);
+                    if self.parts.config_problem.is_none() {
+                        draft.turn.config = Some(self.parts.settings.text.clone());
+                    }
+                }
+            }
+            Phase::Resuming => {
+                for (run, server) in self.book.all_open() {
+                    self.book.happen(draft, run, &server, &Event::Resumed);
+                }
+                self.book.plan_after_hold(draft.now);
+            }
+        }
+    }
+
+    /// Whether what is heard can be decided on: nothing is under a clock that cannot be believed, or before the start is done.
+    fn is_ready(&self) -> bool {
+        self.watch.is_trusted() && matches!(self.phase, Phase::AtWork)
     }
 
     /// One turn: what happened, what is due, decide, record, act. Returns when to wake next.
@@ -288,24 +200,23 @@ impl Engine {
         }
         self.check_sweep(reading.boot);
         let mut draft = Draft::new(reading.wall);
-        let mut replies = Vec::new();
-        let was_trusted = self.watch.is_trusted();
-        let late = overdue(&self.book, reading.wall).filter(|_| was_trusted && self.marks.is_none());
-        let mut all = inputs;
-        if was_trusted && self.marks.is_none() {
-            all.splice(0..0, std::mem::take(&mut self.deferred));
+        let late = overdue(&self.book, reading.wall).is_some() && self.is_ready();
+        let mut heard = inputs;
+        if self.is_ready() {
+            heard.splice(0..0, self.released(reading.boot));
         }
-        for input in all {
-            self.take(&mut draft, input, late.is_some(), &mut replies).await?;
+        // Answers before new wishes: a run that begins now must not share an attempt that has just been answered.
+        heard.sort_by_key(Input::rank);
+        let mut commands = Vec::new();
+        for input in heard {
+            self.take(&mut draft, input, late, &mut commands);
         }
         let mut alarm = Alarm::default();
         let mut acts = Vec::new();
         if self.watch.is_trusted() && self.shutdown_at.is_none() {
-            if let Some(marks) = self.marks.take() {
-                let old = self.parts.old_settings.take();
-                adopt(&mut self.book, &mut draft, marks, old.as_ref(), &self.absence);
-            }
-            claims::claim_due(&mut self.book, &mut draft, &self.absence);
+            self.begin_or_resume(&mut draft);
+            let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
+            claims::claim_due(&mut self.book, &mut draft, &self.absence, &runs);
             self.absence = Reason::new(ReasonKind::Stalled, "sunup or its machine stood still");
             for (run, server) in self.book.all_open() {
                 self.book.happen(&mut draft, run, &server, &Event::Time);
@@ -315,16 +226,31 @@ impl Engine {
         self.book.finish(&mut draft);
         let claiming = !draft.turn.claims.is_empty();
         self.record(&mut draft).await?;
-        for (reply, id) in replies.into_iter().zip(std::mem::take(&mut draft.command_runs)) {
+        for ((_, reply), id) in commands.into_iter().zip(std::mem::take(&mut draft.command_runs)) {
             // Whoever asked may have gone; the run goes on all the same.
             let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
         }
         self.greet_if_wanted(&mut acts);
         self.act(acts);
         self.chores().await;
-        let released = self.watch.is_trusted() && !self.deferred.is_empty();
+        let released = self.is_ready() && !self.deferred.is_empty();
         alarm.at(self.watch.wakes_at(reading).unwrap_or(Timestamp::MAX));
         Ok(if claiming || released { reading.wall } else { alarm.moment() })
+    }
+
+    /// What was put off, without commands whose people have stopped waiting: those must not be carried out hours later.
+    fn released(&mut self, boot: Duration) -> Vec<Input> {
+        let mut released = Vec::new();
+        for (since, input) in std::mem::take(&mut self.deferred) {
+            match input {
+                Input::Command { reply, .. } if boot.saturating_sub(since) > COMMAND_AGE_MAX => {
+                    let _ = reply
+                        .send(Err("the daemon held all work back for too long; nothing was done".into()));
+                }
+                other => released.push(other),
+            }
+        }
+        released
     }
 
     fn check_sweep(&mut self, boot: Duration) {
@@ -340,6 +266,9 @@ impl Engine {
 
     fn clock_stepped(&mut self, seconds: i64) {
         (self.parts.rebuild)();
+        if matches!(self.phase, Phase::AtWork) {
+            self.phase = Phase::Resuming;
+        }
         self.absence = Reason::new(ReasonKind::Clock, format!("the clock jumped by {seconds}s"));
         self.tell(
             NoticeKind::Trouble,
@@ -352,15 +281,9 @@ impl Engine {
         self.parts.notifier.tell(&Notice { kind, urgency, text });
     }
 
-    async fn take(
-        &mut self,
-        draft: &mut Draft,
-        input: Input,
-        timer_late: bool,
-        replies: &mut Vec<oneshot::Sender<Result<RunId, String>>>,
-    ) -> Result<(), EngineError> {
+    fn take(&mut self, draft: &mut Draft, input: Input, timer_late: bool, commands: &mut Vec<Command>) {
         match input {
-            Input::Greeted { account, exchange } => self.greeted(draft, &account, &exchange),
+            Input::Greeted { account, epoch, exchange } => self.greeted(draft, &account, epoch, &exchange),
             Input::Status(reply) => {
                 let _ = reply.send(view::status(&self.book, self.started, &self.beat_of(), draft.now));
             }
@@ -380,19 +303,26 @@ impl Engine {
             Input::CheckAccounts => self.greet = true,
             Input::Prune => self.prune = true,
             Input::ConfigTrouble(problem) => self.config_trouble(problem),
-            // Nothing is decided or recorded under a clock that cannot be believed.
-            other if !self.watch.is_trusted() || self.marks.is_some() => self.deferred.push(other),
+            other if !self.is_ready() => self.put_off(other),
             Input::Answered { attempt, exchange } => self.answered(draft, attempt, &exchange),
             Input::Looked { account, began, servers, exchange } => {
                 self.looked(draft, &account, began, &servers, exchange);
             }
-            Input::Command { run, reply } => {
-                claims::claim_command(&mut self.book, draft, &run);
-                replies.push(reply);
-            }
-            Input::Reload(reload) => self.reload(draft, *reload).await?,
+            Input::Command { run, reply } => commands.push((run, reply)),
+            Input::Reload(reload) => self.reload(draft, *reload),
         }
-        Ok(())
+    }
+
+    /// Keeps an input until it can be decided on. New keys come into force at once: they may be what is missing.
+    fn put_off(&mut self, mut input: Input) {
+        if let Input::Reload(reload) = &mut input {
+            self.book.take_accounts(reload.lines.clone());
+            self.greet = true;
+            if let Some(reply) = reload.reply.take() {
+                let _ = reply.send(Difference::between(&self.book.settings, &reload.settings));
+            }
+        }
+        self.deferred.push((self.parts.clock.read().boot, input));
     }
 
     /// Records a draft. A journal that cannot be written stops everything until it can.
@@ -431,13 +361,20 @@ impl Engine {
         Ok(())
     }
 
-    /// While the journal is in trouble, only a shutdown is listened to.
+    /// While the journal is in trouble, only a shutdown and questions are listened to.
     fn store_trouble_ends_it(&mut self) -> bool {
-        while self.deferred.len() < INPUTS_MAX {
-            match self.parts.inputs.try_recv() {
-                Ok(Input::Shutdown) => return true,
-                Ok(other) => self.deferred.push(other),
-                Err(_) => break,
+        self.beat();
+        let boot = self.parts.clock.read().boot;
+        self.last_sweep = boot;
+        while let Ok(input) = self.parts.inputs.try_recv() {
+            match input {
+                Input::Shutdown => return true,
+                Input::Status(reply) => {
+                    let now = self.parts.clock.now();
+                    let _ = reply.send(view::status(&self.book, self.started, &self.beat_of(), now));
+                }
+                Input::Sweep | Input::Prune | Input::CheckAccounts => {}
+                other => self.deferred.push((boot, other)),
             }
         }
         false
@@ -446,13 +383,14 @@ impl Engine {
     fn greet_if_wanted(&mut self, acts: &mut Vec<Act>) {
         let held = self.watch.wants_to_ask(self.parts.clock.read());
         if held || std::mem::take(&mut self.greet) {
-            acts.extend(self.book.accounts.keys().cloned().map(|account| Act::Greet { account }));
+            let epoch = self.watch.epoch();
+            acts.extend(self.book.accounts.keys().cloned().map(|account| Act::Greet { account, epoch }));
         }
     }
 
     fn act(&mut self, acts: Vec<Act>) {
         for act in acts {
-            let (Act::Ask { account, .. } | Act::Look { account, .. } | Act::Greet { account }) = &act;
+            let (Act::Ask { account, .. } | Act::Look { account, .. } | Act::Greet { account, .. }) = &act;
             let Some(state) = self.book.accounts.get(account) else {
                 continue;
             };
@@ -466,15 +404,16 @@ impl Engine {
                 Act::Look { servers, limit, .. } => {
                     self.tasks.spawn_on(talk.look(servers, limit), io);
                 }
-                Act::Greet { .. } => {
-                    self.tasks.spawn_on(talk.greet(), io);
+                Act::Greet { epoch, .. } => {
+                    self.tasks.spawn_on(talk.greet(epoch), io);
                 }
             }
         }
     }
 
     async fn chores(&mut self) {
-        if !std::mem::take(&mut self.prune) {
+        // A clock in the future would forget everything.
+        if !self.watch.is_trusted() || !std::mem::take(&mut self.prune) {
             return;
         }
         let before =
@@ -514,6 +453,7 @@ impl Engine {
             open_runs: self.book.runs.len(),
             next_due: self.book.queue.first().map(|occurrence| occurrence.due),
             held: match self.watch.trust() {
+                Trust::Trusted if self.store_trouble => Some("the journal cannot be written".into()),
                 Trust::Trusted => None,
                 Trust::Held { why, .. } => Some(why.text.clone()),
             },

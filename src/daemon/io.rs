@@ -33,7 +33,8 @@ impl Talk {
         not_after: Timestamp,
     ) {
         let exchange = if self.clock.now() > not_after {
-            let reason = Reason::new(ReasonKind::Store, "the window ended before the intent was recorded");
+            let reason =
+                Reason::new(ReasonKind::Store, "recording the intent took too long, so nothing was sent");
             Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard }
         } else {
             self.line.cloud.ask(action, &servers).await
@@ -50,10 +51,10 @@ impl Talk {
     }
 
     /// Asks for nothing but a signed answer: keys and clock are judged by it.
-    pub(super) async fn greet(self) {
+    pub(super) async fn greet(self, epoch: u64) {
         let exchange = self.line.cloud.greet().await;
         let account = self.account.clone();
-        self.report(Input::Greeted { account, exchange }).await;
+        self.report(Input::Greeted { account, epoch, exchange }).await;
     }
 
     async fn report(&self, input: Input) {

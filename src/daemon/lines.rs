@@ -28,6 +28,7 @@ impl Line {
     pub(super) fn emit(&self) {
         match self {
             Self::RunStarted { run, head, servers } => {
+                let noun = if *servers == 1 { "server" } else { "servers" };
                 let late_s = head.claimed.duration_since(head.due).as_secs();
                 tracing::info!(
                     run.id = run.0,
@@ -36,7 +37,7 @@ impl Line {
                     run.due = %head.due,
                     run.servers = servers,
                     run.late_s = late_s,
-                    "run {run}: {} {servers} servers for {}", head.action, head.origin.words()
+                    "run {run}: {} {servers} {noun} for {}", head.action, head.origin.words()
                 );
             }
             Self::Asked { attempt, action, servers } => {

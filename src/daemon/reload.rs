@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::book::{AccountLine, AccountState, Book, Draft};
+use super::book::{AccountLine, Book, Draft};
 use super::claims::{misses_of, rule_of, tell_missed};
 use crate::domain::name::{AccountName, RuleName};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::rule::Rule;
 use crate::domain::target::Event;
+use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::CoveredMark;
 use crate::settings::Settings;
 
@@ -100,12 +102,14 @@ fn begin(book: &mut Book, draft: &mut Draft, rule: &RuleName, fingerprint: Strin
 }
 
 fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
-    let Some(rule) = old.and_then(|old| old.rules.get(&mark.rule)) else {
-        return;
+    let same = |rule: &&Rule| rule.fingerprint() == mark.fingerprint;
+    let Some(rule) = old.and_then(|old| old.rules.get(&mark.rule)).filter(same) else {
+        let (name, until) = (&mark.rule, mark.until);
+        let text = format!(
+            "rule {name} was changed, and its old definition is lost: what it missed since {until} is not known."
+        );
+        return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    if rule.fingerprint() != mark.fingerprint {
-        return;
-    }
     if let Some(missed) = misses_of(rule, mark.until, draft.now, absence) {
         tell_missed(draft, &missed);
         draft.turn.missed.push(missed);
@@ -120,17 +124,7 @@ pub(super) fn switch(
     lines: BTreeMap<AccountName, AccountLine>,
 ) -> Difference {
     let old = std::mem::replace(&mut book.settings, Arc::clone(settings));
-    for (name, line) in lines {
-        match book.accounts.get_mut(&name) {
-            Some(state) => {
-                state.line = line;
-                state.careful = None;
-            }
-            None => {
-                book.accounts.insert(name, AccountState::new(line));
-            }
-        }
-    }
+    book.take_accounts(lines);
     for (name, rule) in &settings.rules {
         let same = old.rules.get(name).is_some_and(|old| old.fingerprint() == rule.fingerprint());
         if !same || !book.covered.contains_key(name) {

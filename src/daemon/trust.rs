@@ -36,17 +36,23 @@ pub(super) struct Step(pub(super) SignedDuration);
 pub(super) struct ClockWatch {
     last: Reading,
     trust: Trust,
+    epoch: u64,
 }
 
 impl ClockWatch {
     /// A watch that believes nothing yet.
     pub(super) fn new(now: Reading) -> Self {
         let why = Reason::new(ReasonKind::Clock, "the clock has not been compared with the cloud's yet");
-        Self { last: now, trust: Trust::Held { why, ask_at: now.boot } }
+        Self { last: now, trust: Trust::Held { why, ask_at: now.boot }, epoch: 0 }
     }
 
     pub(super) fn trust(&self) -> &Trust {
         &self.trust
+    }
+
+    /// Counts the jumps: what was asked in one epoch says nothing in another.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     pub(super) fn is_trusted(&self) -> bool {
@@ -62,6 +68,7 @@ impl ClockWatch {
         if jump.abs() <= DIFFERENCE_MAX {
             return None;
         }
+        self.epoch += 1;
         let words = format!("the clock jumped by {}s", jump.as_secs());
         self.trust = Trust::Held { why: Reason::new(ReasonKind::Clock, words), ask_at: now.boot };
         Some(Step(jump))

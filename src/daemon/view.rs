@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::book::{Book, Run};
 use super::engine::Beat;
 use crate::domain::outcome::Outcome;
-use crate::domain::plan::Occurrence;
+use crate::domain::plan::{self, Occurrence};
 use crate::domain::target::State;
 use crate::ports::store::{AttemptRecord, Entry, MissedRange, Origin, RunHead, RunRecord, TargetRecord};
 use crate::settings::Settings;
@@ -54,17 +54,31 @@ pub fn occurrence(occurrence: &Occurrence, settings: &Settings) -> Value {
     })
 }
 
+/// A run that ended other than done, in one sentence.
+#[must_use]
+pub fn failed_words(run: &RunRecord) -> String {
+    let outcomes: Vec<&Outcome> = run.targets.iter().filter_map(|t| t.target.progress.outcome()).collect();
+    let word = run.ended.map_or("open", |(outcome, _)| outcome.word());
+    let (id, origin) = (run.id, run.head.origin.words());
+    format!("run {id} ({origin}) ended {word}: {}. See `sunup history {id}`.", counts(&outcomes))
+}
+
 /// How things are: the object of `status --json`.
 pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestamp) -> Value {
     let settings = &book.settings;
     let zone = zone_of(Some(settings), None);
-    let next: Vec<Value> = book.queue.iter().take(NEXT_SHOWN).map(|o| occurrence(o, settings)).collect();
+    // Before the first turn under a clock that can be believed nothing is queued, and the plan tells all the same.
+    let planned: Vec<Occurrence> = match book.queue.is_empty() {
+        true => plan::occurrences(settings.rules.values(), now, Timestamp::MAX).take(NEXT_SHOWN).collect(),
+        false => book.queue.iter().take(NEXT_SHOWN).cloned().collect(),
+    };
+    let next: Vec<Value> = planned.iter().map(|o| occurrence(o, settings)).collect();
     let open: Vec<Value> = book.runs.iter().map(|(id, run)| open_run(id.0, run, settings)).collect();
     let accounts: Vec<Value> = book
         .accounts
         .iter()
         .map(|(name, state)| {
-            json!({"account": name.as_str(), "trouble": state.told.as_ref().map(|reason| reason.text.as_str())})
+            json!({"account": name.as_str(), "trouble": state.told.as_ref().map(|(reason, _)| reason.text.as_str())})
         })
         .collect();
     json!({
@@ -87,10 +101,13 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
 /// Where the rules of time zones come from.
 #[must_use]
 pub fn zone_data() -> String {
-    // The debug form is the library's only way to tell; people need the path alone.
+    // The debug form, `TimeZoneDatabase(ZoneInfo(PATH))`, is the library's only way to tell; people need the path alone.
     let told = format!("{:?}", jiff::tz::db());
-    let path = told.split('"').nth(1).map(ToOwned::to_owned);
-    path.unwrap_or_else(|| format!("bundled with sunup {}", env!("CARGO_PKG_VERSION")))
+    let path = told.split_once("ZoneInfo(").and_then(|(_, rest)| rest.split(')').next());
+    match path.filter(|path| path.starts_with('/')) {
+        Some(path) => path.to_owned(),
+        None => format!("bundled with sunup {}", env!("CARGO_PKG_VERSION")),
+    }
 }
 
 fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {

@@ -149,9 +149,10 @@ const PASSING_TEXTS: [&str; 4] = ["being manipulated", "in operation", "try agai
 /// Texts that speak of missing room. No code for it is published.
 const CAPACITY_TEXTS: [&str; 4] = ["capacity", "insufficient", "not enough", "resource"];
 
-/// What an answer means for `server`, one of `batch` servers of the request.
+/// What an answer means for `server`, one of the `servers` of the request.
 #[must_use]
-pub fn aftermath(answer: &Answer, server: &ServerNo, batch: usize) -> Aftermath {
+pub fn aftermath(answer: &Answer, server: &ServerNo, servers: &[ServerNo]) -> Aftermath {
+    let batch = servers.len();
     match answer {
         Answer::Accepted { listed, .. } if listed.contains(server) => Aftermath::Accepted,
         Answer::Accepted { .. } => Aftermath::MaybeDone {
@@ -170,11 +171,12 @@ pub fn aftermath(answer: &Answer, server: &ServerNo, batch: usize) -> Aftermath 
             heard: Heard::Nothing,
             then: Then::Retry { wait: Wait::Backoff, batch_max: batch },
         },
-        Answer::Refused(refusal) => after_refusal(refusal, server, batch),
+        Answer::Refused(refusal) => after_refusal(refusal, server, servers),
     }
 }
 
-fn after_refusal(refusal: &Refusal, server: &ServerNo, batch: usize) -> Aftermath {
+fn after_refusal(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> Aftermath {
+    let batch = servers.len();
     let reason = |kind| Reason::new(kind, refusal.words());
     let not_done = |kind, wait, batch_max| Aftermath::NotDone { reason: reason(kind), wait, batch_max };
     let maybe = |kind, then| Aftermath::MaybeDone { reason: reason(kind), heard: Heard::Answer, then };
@@ -194,7 +196,7 @@ fn after_refusal(refusal: &Refusal, server: &ServerNo, batch: usize) -> Aftermat
         400 if refusal.layer == Layer::Gateway => Aftermath::Hopeless(reason(ReasonKind::Refused)),
         500..=599 => maybe(kind_of(refusal), again),
         _ if refusal.layer == Layer::Server => {
-            maybe(kind_of(refusal), after_server_error(refusal, server, batch))
+            maybe(kind_of(refusal), after_server_error(refusal, server, servers))
         }
         200..=299 | 408 => maybe(ReasonKind::Api, again),
         _ => maybe(ReasonKind::Refused, Then::Fail),
@@ -209,10 +211,12 @@ fn kind_of(refusal: &Refusal) -> ReasonKind {
     }
 }
 
-fn after_server_error(refusal: &Refusal, server: &ServerNo, batch: usize) -> Then {
-    let named = refusal.text.contains(&format!("({server})"));
-    let names_others = !named && names_a_server(&refusal.text);
-    if names_others {
+fn after_server_error(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> Then {
+    let batch = servers.len();
+    // `NAME(NUMBER)` is the form in which the cloud names the server that an error is about.
+    let is_named = |no: &ServerNo| refusal.text.contains(&format!("({no})"));
+    let named = is_named(server);
+    if !named && servers.iter().any(is_named) {
         // The error speaks of another server of the batch; this one may have been left out only because of it.
         return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: batch };
     }
@@ -232,13 +236,6 @@ fn after_server_error(refusal: &Refusal, server: &ServerNo, batch: usize) -> The
 fn speaks_of(text: &str, markers: &[&str]) -> bool {
     let text = text.to_lowercase();
     markers.iter().any(|marker| text.contains(marker))
-}
-
-/// Whether the text holds `NAME(NUMBER)`, the form in which the cloud names the server that an error is about.
-fn names_a_server(text: &str) -> bool {
-    text.split('(').skip(1).any(|rest| {
-        rest.split_once(')').is_some_and(|(no, _)| no.len() >= 3 && no.bytes().all(|b| b.is_ascii_digit()))
-    })
 }
 
 /// How long the wait is for the `tries`-th try in a row (from 1), where `seed` stands for chance.
@@ -287,7 +284,8 @@ mod tests {
     }
 
     fn verdict(answer: &Answer, batch: usize) -> String {
-        match aftermath(answer, &no("1001"), batch) {
+        let servers: Vec<ServerNo> = (1001..).take(batch).map(|n: u32| no(&n.to_string())).collect();
+        match aftermath(answer, &no("1001"), &servers) {
             Aftermath::Accepted => "accepted".into(),
             Aftermath::NotDone { reason, wait, batch_max } => {
                 format!("not done ({}), {}, batch {batch_max}", reason.kind.word(), show(wait))
@@ -380,10 +378,12 @@ mod tests {
     fn one_bad_server_of_a_batch_is_told_from_the_others() {
         let other = refused(400, Layer::Server, "99999", "Operation of 1 servers failed. web-2(1002) : no.");
         let me = refused(400, Layer::Server, "99999", "Operation of 1 servers failed. web-1(1001) : no.");
+        let stranger = refused(400, Layer::Server, "99999", "Operation failed (70707).");
         let nobody = refused(400, Layer::Server, "99999", "Operation failed.");
 
         assert_eq!(verdict(&other, 20), "look (api), then wait 0s, batch 20");
         assert_eq!(verdict(&me, 20), "look (api), then fail");
+        assert_eq!(verdict(&stranger, 1), "look (api), then fail");
         assert_eq!(verdict(&nobody, 20), "look (api), then wait 0s, batch 10");
         assert_eq!(verdict(&nobody, 1), "look (api), then fail");
     }
@@ -398,7 +398,7 @@ mod tests {
         assert_eq!(verdict(&no_connection, 1), "not done (unreachable), back off, batch 1");
         assert_eq!(verdict(&lost, 1), "look (no-answer), then back off, batch 1");
         assert!(matches!(
-            aftermath(&lost, &no("1001"), 1),
+            aftermath(&lost, &no("1001"), &[no("1001")]),
             Aftermath::MaybeDone { heard: Heard::Nothing, .. }
         ));
     }
@@ -407,8 +407,9 @@ mod tests {
     fn a_server_that_an_accepted_answer_does_not_list_is_looked_after() {
         let accepted = Answer::Accepted { listed: [no("1001")].into(), request_id: None };
 
-        assert_eq!(aftermath(&accepted, &no("1001"), 2), Aftermath::Accepted);
-        assert!(matches!(aftermath(&accepted, &no("1002"), 2), Aftermath::MaybeDone { .. }));
+        let both = [no("1001"), no("1002")];
+        assert_eq!(aftermath(&accepted, &no("1001"), &both), Aftermath::Accepted);
+        assert!(matches!(aftermath(&accepted, &no("1002"), &both), Aftermath::MaybeDone { .. }));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub const LAST_LOOK_GRACE: Duration = Duration::from_mins(1);
 
 /// What is fixed for a target while its run lasts, and what the engine knows around it now.
 #[derive(Debug, Clone, Copy)]
-pub struct Policy<'a> {
+pub struct Policy {
     /// What the run does.
     pub action: Action,
     /// The end of the run's window: no request goes out after it.
@@ -45,8 +45,6 @@ pub struct Policy<'a> {
     pub limit: Duration,
     /// When a request of the opposite action went out for this server and was never answered.
     pub opposite_unanswered: Option<Timestamp>,
-    /// A text that stands for the target where chance is needed.
-    pub seed: &'a str,
 }
 
 /// Where a target stands.
@@ -119,8 +117,12 @@ pub struct Progress {
     pub mark: Option<Mark>,
     /// How many servers the next request that names it may name.
     pub batch_max: Option<usize>,
-    /// Whether it was asked out of a failure state, which is done once.
+    /// Whether the newest read showed it in a failure state.
+    pub in_failure_state: bool,
+    /// Whether it was asked out of a failure state and the request may have arrived, which is done once.
     pub tried_failure_state: bool,
+    /// After a restart or a hold: until when a read is waited for before time may end it.
+    pub look_by: Option<Timestamp>,
     /// The begin of the first complete read that lacked it.
     pub absent_since: Option<Timestamp>,
     /// The begin of the newest read that showed it.
@@ -143,7 +145,9 @@ impl Progress {
             trouble: None,
             mark: None,
             batch_max: None,
+            in_failure_state: false,
             tried_failure_state: false,
+            look_by: None,
             absent_since: None,
             seen: None,
             askable: None,
@@ -192,6 +196,10 @@ pub enum Event<'a> {
     Answered(AttemptId, &'a Aftermath),
     /// A read showed its server.
     Seen(&'a Sight),
+    /// Another target of the same server and action has a request out or is on its way: they share it.
+    Shared(&'a Progress),
+    /// The engine acts again after it held everything.
+    Resumed,
     /// A limit or the state of the account holds it back until a moment.
     Held(&'a Reason, Timestamp),
     /// The program found it unfinished when it started.

@@ -77,7 +77,7 @@ pub fn next(
 ) -> Option<Timestamp> {
     let after = floor_to_second(after);
     let mut stretch = Stretch::holding(zone, after);
-    let mut from = Some((stretch.offset.to_datetime(after), From::After));
+    let mut from = Some(first_search(expr, zone, change, after, stretch.offset));
     loop {
         if let Some((jump, before)) = stretch.entered {
             if jump > until {
@@ -108,6 +108,24 @@ pub fn next(
             stretch.next(zone)?
         };
     }
+}
+
+/// Where a search begins. Inside an hour that is shown again, what was shown before does not count a second time.
+fn first_search(
+    expr: &CronExpr,
+    zone: &TimeZone,
+    change: ClockChange,
+    after: Timestamp,
+    offset: Offset,
+) -> (DateTime, From) {
+    let wall = offset.to_datetime(after);
+    let second_later = after.saturating_add(SignedDuration::from_secs(1)).unwrap_or(after);
+    let Some(jump) = zone.preceding(second_later).next().map(|transition| transition.timestamp()) else {
+        return (wall, From::After);
+    };
+    let just_before = jump.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(jump);
+    let first = first_wall_time(expr, change, jump, zone.to_offset(just_before), offset);
+    if first > wall { (first, From::Including) } else { (wall, From::After) }
 }
 
 fn floor_to_second(at: Timestamp) -> Timestamp {
@@ -248,6 +266,24 @@ mod tests {
         assert_eq!(both, ["01 01:30 -0400", "01 01:30 -0500"]);
         assert_eq!(
             fires("0 2 * * *", zone, change(Gap::After, Fold::Second), AUTUMN, 12),
+            ["01 02:00 -0500"]
+        );
+    }
+
+    #[test]
+    fn a_search_that_begins_in_the_repeated_hour_finds_nothing_of_it_again() {
+        // 01:10 for the second time; 01:30 was shown before.
+        let found =
+            fires("30 1 * * *", "America/New_York", ClockChange::default(), "2026-11-01T06:10:00Z", 30);
+        let second = change(Gap::After, Fold::Second);
+
+        assert_eq!(found, ["02 01:30 -0500"]);
+        assert_eq!(
+            fires("30 1 * * *", "America/New_York", second, "2026-11-01T06:10:00Z", 2),
+            ["01 01:30 -0500"]
+        );
+        assert_eq!(
+            fires("0 2 * * *", "America/New_York", ClockChange::default(), "2026-11-01T06:10:00Z", 2),
             ["01 02:00 -0500"]
         );
     }

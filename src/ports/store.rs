@@ -177,6 +177,8 @@ pub struct Turn {
     pub marks: Vec<CoveredMark>,
     /// Rules whose marks are dropped, because they are gone.
     pub dropped_marks: Vec<RuleName>,
+    /// The text of a configuration that comes into force with this turn's marks.
+    pub config: Option<String>,
     /// Late sights of ended targets.
     pub remarks: Vec<(RunId, ServerId, String)>,
 }
@@ -207,6 +209,8 @@ pub struct Opening {
     pub last_attempt: i64,
     /// The moments of the mutating requests of the last hour.
     pub recent_attempts: Vec<Timestamp>,
+    /// Requests of the last minutes whose answer is not known, newest last: they may still arrive.
+    pub unanswered: Vec<(ServerId, Action, Timestamp)>,
 }
 
 /// A configuration that was in force.
@@ -331,9 +335,6 @@ pub trait Store: Send + Sync {
     /// A claim whose occurrence is claimed already is left out, with its targets; every other condition that does not
     /// hold is a [`StoreError::Conflict`] and leaves the journal as it was.
     async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError>;
-
-    /// Keeps the text of a configuration that comes into force.
-    async fn keep_config(&self, text: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// The configuration that was last in force.
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError>;

@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+/// The most problems that are shown; whoever has more mends these first.
+const SHOWN_MAX: usize = 100;
+
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -80,7 +83,7 @@ pub fn render(problems: &[Problem], source: &str, path: &str, style: Style) -> S
         Style::Plain => Renderer::plain(),
         Style::Colored => Renderer::styled(),
     };
-    let shown = problems.iter().map(|problem| {
+    let shown = problems.iter().take(SHOWN_MAX).map(|problem| {
         let level = match problem.severity {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
@@ -96,34 +99,72 @@ pub fn render(problems: &[Problem], source: &str, path: &str, style: Style) -> S
         }
         renderer.render(&[group])
     });
-    shown.collect::<Vec<_>>().join("\n\n")
-}
-
-/// The source with everything hidden that may be a secret on a line that names one: a key that was put into the file by
-/// mistake must not be shown when the mistake is.
-fn masked(source: &str) -> String {
-    source.split_inclusive('\n').map(masked_line).collect()
-}
-
-fn masked_line(line: &str) -> String {
-    const NAMES: [&str; 5] = ["access_key", "secret_key", "token", "secret", "password"];
-    let lower = line.to_ascii_lowercase();
-    let named = NAMES.iter().filter_map(|name| lower.find(name)).min();
-    let value = named.and_then(|at| line.get(at..)?.find('=').map(|equals| at + equals + 1));
-    let Some((head, tail)) = value.and_then(|from| line.split_at_checked(from)) else {
-        return line.to_owned();
-    };
-    let (value, end) = match tail.strip_suffix('\n') {
-        Some(value) => (value, "\n"),
-        None => (tail, ""),
-    };
-    // A place of a secret is fit to be seen; anything else is not.
-    if value.trim_start().starts_with('{') {
-        return line.to_owned();
+    let mut shown: Vec<String> = shown.collect();
+    if problems.len() > SHOWN_MAX {
+        shown.push(format!("and {} more problems", problems.len() - SHOWN_MAX));
     }
-    let hidden: String =
-        value.chars().map(|c| if c.is_ascii() { if c == ' ' { ' ' } else { '*' } } else { c }).collect();
-    format!("{head}{hidden}{end}")
+    shown.join("\n\n")
+}
+
+/// Words that make a line one that may hold a secret, wherever it stands.
+const SECRET_WORDS: [&str; 6] = ["key", "secret", "token", "password", "account", "credential"];
+/// Keys of an account whose values are fit to be seen.
+const OPEN_KEYS: [&str; 6] = ["site", "endpoint", "region", "rate", "batch", "ca_file"];
+
+/// The source with everything hidden that may be a secret: a key that was put into the file by mistake, in whatever shape,
+/// must not be shown when the mistake is. Of the tables of accounts only what is surely open stays.
+fn masked(source: &str) -> String {
+    let (mut in_accounts, mut in_value) = (false, false);
+    let mut lines = String::with_capacity(source.len());
+    for line in source.split_inclusive('\n') {
+        let text = line.trim_start();
+        if text.starts_with('[') && text.contains(']') && !text.contains(['"', '\'', '=']) {
+            in_accounts = text.trim_start_matches('[').trim_start().starts_with("accounts");
+            in_value = false;
+            lines.push_str(line);
+            continue;
+        }
+        // A value may go on over several lines; the next assignment ends it at the latest.
+        in_value &= !text.contains('=');
+        in_value |= if in_accounts { !is_open(text) } else { may_hold_a_secret(text) };
+        if in_value {
+            lines.push_str(&masked_line(line));
+        } else {
+            lines.push_str(line);
+        }
+    }
+    lines
+}
+
+fn may_hold_a_secret(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    !lower.starts_with('#') && SECRET_WORDS.iter().any(|word| lower.contains(word))
+}
+
+/// A comment, an empty line, or an assignment to a key that holds no secret.
+fn is_open(line: &str) -> bool {
+    let value = |key: &&str| line.strip_prefix(*key).and_then(|rest| rest.trim_start().strip_prefix('='));
+    let assigned = OPEN_KEYS.iter().find_map(value);
+    line.trim().is_empty()
+        || line.starts_with('#')
+        || assigned.is_some_and(|value| !value.contains(['@', '{', ',']))
+}
+
+/// A line of which only the punctuation of TOML stays, and the first word if a value is assigned to it. Every hidden character keeps its place.
+fn masked_line(line: &str) -> String {
+    let text = line.trim_start();
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    let word = if text.contains('=') { text.find(|c| !is_word(c)).unwrap_or(0) } else { 0 };
+    let first = line.len() - text.len() + word;
+    let (head, tail) = line.split_at_checked(first).unwrap_or(("", line));
+    let hide = |c: char| {
+        if c.is_ascii_alphanumeric() || (c.is_ascii_punctuation() && !"=[]{}\"',".contains(c)) {
+            '*'
+        } else {
+            c
+        }
+    };
+    format!("{head}{}", tail.chars().map(hide).collect::<String>())
 }
 
 /// The nearest of the known words, if one is near enough to be meant.
@@ -158,7 +199,40 @@ mod tests {
         let shown = render(&problems, source, "sunup.toml", Style::Plain);
 
         assert!(!shown.contains("canary"), "{shown}");
-        assert!(shown.contains("access_key = ********") && shown.contains("{ file = \"/x\" }"), "{shown}");
+        assert!(shown.contains("access_key = \"******\""), "{shown}");
+    }
+
+    #[test]
+    fn whatever_shape_a_key_was_put_into_it_is_not_shown() {
+        let lines = [
+            "access_key = { value = \"canary\" }",
+            "access_key = { file = \"/x\", literal = \"canary\" }",
+            "access_key = { canary = \"x\" }",
+            "access_key = [\n  \"canary\",\n]",
+            "access_key.\"canary\" = 1",
+            "access_key = { file = \"/x\" } , secret_key = \"canary\"",
+            "acces_key = \"canary\"",
+            "ncloud_access = 'canary'",
+            "access_key canary",
+            "access_key: canary",
+            "secret_key = \"\"\"\ncanary\n\"\"\"",
+            "endpoint = \"https://canary:pw@host\"",
+            "[accounts.a.access_key]\nvalue = \"canary\"",
+        ];
+
+        for line in lines {
+            let inside = format!("[accounts.a]\nregion = 'KR'\n{line}\n[groups.web]\nservers = ['1001']\n");
+            // A header stands for itself.
+            let dotted = if line.starts_with('[') { line.to_owned() } else { format!("accounts.a.{line}\n") };
+            for source in [inside, dotted] {
+                let problem = Problem::error(0..source.len(), "t", "c", "r");
+                let shown = render(&[problem], &source, "sunup.toml", Style::Plain);
+                assert!(!shown.contains("canary"), "{shown}");
+            }
+        }
+        let open =
+            masked("[accounts.a]\nregion = 'KR'\nendpoint = 'http://x'\n[rules.r]\ncron = '0 9 * * *'\n");
+        assert!(open.contains("'KR'") && open.contains("http://x") && open.contains("0 9 * * *"));
     }
 
     #[test]

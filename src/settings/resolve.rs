@@ -55,6 +55,15 @@ impl Resolver {
     }
 
     fn file(&mut self, file: File, text: &str) -> Settings {
+        if file.accounts.is_empty()
+            && file.groups.is_empty()
+            && file.rules.is_empty()
+            && self.problems.is_empty()
+        {
+            // A file that a full disk emptied must not take every rule away.
+            let (title, cause) = ("the file has no account, no group and no rule", "the file is empty");
+            self.problems.push(Problem::error(0..0, title, cause, "write it after the annotated example"));
+        }
         let timezone = file.timezone.and_then(|zone| self.zone(&zone));
         let mut accounts = BTreeMap::new();
         let named_accounts: BTreeSet<String> =
@@ -222,7 +231,11 @@ impl Resolver {
             (None, Some(endpoint)) => match checked_endpoint(&endpoint.value) {
                 Ok(url) => Some(Endpoint::Url(url)),
                 Err((cause, remedy)) => {
-                    let title = format!("`{}` cannot be an endpoint", endpoint.value);
+                    // Before an `@` stands what nobody is to see.
+                    let title = match endpoint.value.contains('@') {
+                        true => "an endpoint cannot hold a user name or a password".to_owned(),
+                        false => format!("`{}` cannot be an endpoint", endpoint.value),
+                    };
                     self.error(&endpoint, title, cause, remedy);
                     None
                 }

@@ -212,7 +212,11 @@ fn moments(
         let with_offset = moment.value.parse::<Timestamp>().ok();
         let instants = match (with_offset, moment.value.parse::<DateTime>()) {
             (Some(instant), _) => vec![instant],
-            (None, Ok(wall)) if moment.value.contains(['T', ' ']) => instants(wall, &zone, change),
+            (None, Ok(wall))
+                if moment.value.contains(['T', ' ']) && !moment.value.contains(['[', '+', 'Z']) =>
+            {
+                instants(wall, &zone, change)
+            }
             _ => {
                 let title = format!("`{}` is no moment", moment.value);
                 resolver.error(

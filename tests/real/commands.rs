@@ -84,7 +84,7 @@ fn mistakes_on_the_command_line_are_told_with_the_remedy() {
         (&["start", "--server", "abc"], 2, "no server instance number"),
         (&["history", "99"], 2, "there is no run 99"),
         (&["plan", "--from", "soon"], 2, "is no moment"),
-        (&["plan", "--rule", "none"], 2, "no rule fits"),
+        (&["plan", "--rule", "none"], 2, "there is no rule `none`"),
         (&["plan", "--days", "0"], 2, "1..=3700"),
         (&["strat"], 2, "start"),
     ];

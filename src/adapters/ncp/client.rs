@@ -229,6 +229,7 @@ impl NcpCloud {
     ) -> Exchange<Result<Vec<ServerView>, Failed>> {
         let mut found: BTreeMap<ServerNo, ServerView> = BTreeMap::new();
         let mut clock = ClockVerdict::Unheard;
+        let mut rows = 0_u64;
         for page in 1..=PAGES_MAX {
             self.pace.turn().await;
             let parameters = Parameters::of_region(&self.region).servers(servers).page(page, PAGE_SIZE);
@@ -240,10 +241,15 @@ impl NcpCloud {
                     return Exchange { result: Err(Failed(other)), clock };
                 }
             };
-            let before = found.len();
-            found.extend(success.servers.into_iter().map(|server| (server.no.clone(), server)));
-            let seen = u64::try_from(found.len()).unwrap_or(u64::MAX);
-            let complete = success.total_rows.is_none_or(|rows| seen >= rows);
+            let Some(servers) = success.servers else {
+                let reason = Reason::new(ReasonKind::Api, "the answer holds no list of servers");
+                return Exchange { result: Err(Failed(Sent::Lost(reason))), clock };
+            };
+            let (before, count) = (found.len(), u64::try_from(servers.len()).unwrap_or(u64::MAX));
+            rows += count;
+            found.extend(servers.into_iter().map(|server| (server.no.clone(), server)));
+            // Without a count of rows a page that is not full is the last one.
+            let complete = success.total_rows.map_or(count < u64::from(PAGE_SIZE), |total| rows >= total);
             if complete {
                 return Exchange { result: Ok(found.into_values().collect()), clock };
             }
@@ -304,7 +310,8 @@ impl Cloud for NcpCloud {
         let sent = self.send(Operation::of(action), &parameters, ATTEMPT_LIMIT).await;
         let result = match sent.result {
             Sent::Success(success) => {
-                let listed: BTreeSet<_> = success.servers.into_iter().map(|server| server.no).collect();
+                let listed: BTreeSet<_> =
+                    success.servers.into_iter().flatten().map(|server| server.no).collect();
                 Answer::Accepted { listed, request_id: success.request_id }
             }
             Sent::Refused(refusal) => Answer::Refused(refusal),

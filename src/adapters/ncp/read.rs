@@ -25,7 +25,8 @@ pub(super) enum Said {
 pub(super) struct Success {
     pub(super) request_id: Option<String>,
     pub(super) total_rows: Option<u64>,
-    pub(super) servers: Vec<ServerView>,
+    /// The servers of the list; `None` where the answer has no list, which is not the same as an empty one.
+    pub(super) servers: Option<Vec<ServerView>>,
 }
 
 /// Reads a body, whatever the HTTP status was.
@@ -51,7 +52,8 @@ pub(super) fn read(operation: Operation, body: &[u8]) -> Said {
         Some("0") => Said::Success(Success {
             request_id: text(response, &["requestId"]),
             total_rows: text(response, &["totalRows"]).and_then(|rows| rows.parse().ok()),
-            servers: list(response, "serverInstanceList").iter().filter_map(server).collect(),
+            servers: list(response, "serverInstanceList")
+                .map(|list| list.iter().filter_map(server).collect()),
         }),
         Some(_) => server_error(response),
         None => unreadable(body),
@@ -102,8 +104,17 @@ fn text(value: &Value, fields: &[&str]) -> Option<String> {
     })
 }
 
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+fn list<'a>(value: &'a Value, field: &str) -> Option<&'a [Value]> {
+    value.get(field).and_then(Value::as_array).map(Vec::as_slice)
+}
+
+/// A name as it can stand in a log line or on a terminal: no control characters, nothing that turns the text around.
+fn plain(text: &str) -> String {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if odd(c) { '?' } else { c }).take(EXCERPT_CHARS_MAX).collect()
 }
 
 /// A server without a number is none.
@@ -111,7 +122,7 @@ fn server(value: &Value) -> Option<ServerView> {
     let no = ServerNo::from_answer(&text(value, &["serverInstanceNo"])?)?;
     let code = |field: &str| value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default();
     let condition = Condition::from_codes(&code("serverInstanceStatus"), &code("serverInstanceOperation"));
-    let name = text(value, &["serverName"]).filter(|name| !name.is_empty());
+    let name = text(value, &["serverName"]).map(|name| plain(&name)).filter(|name| !name.is_empty());
     let booted = text(value, &["uptime"]).and_then(|text| moment(&text));
     Some(ServerView { no, name, condition, booted })
 }
@@ -151,7 +162,7 @@ mod tests {
 
         assert_eq!(success.request_id.as_deref(), Some("d0abd952-c464-4743-9e22-8f0a78dc8356"));
         assert_eq!(success.total_rows, Some(1));
-        let server = &success.servers[0];
+        let server = &success.servers.unwrap()[0];
         assert_eq!(server.no.as_str(), "******8773");
         assert_eq!(server.name.as_deref(), Some("test-***"));
         assert_eq!(server.condition.to_string(), "NSTOP/START");
@@ -167,7 +178,8 @@ mod tests {
                 {"serverInstanceNo": "1002", "uptime": "yesterday", "serverName": ""}]}}"#,
         );
 
-        let shown: Vec<String> = found.servers.iter().map(|s| format!("{} {}", s.no, s.condition)).collect();
+        let shown: Vec<String> =
+            found.servers.unwrap().iter().map(|s| format!("{} {}", s.no, s.condition)).collect();
         assert_eq!(shown, ["1001 BRAND_NEW/", "1002 /"]);
         assert_eq!((found.total_rows, found.request_id), (None, None));
     }
@@ -241,6 +253,23 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_would_forge_a_line_is_made_plain() {
+        let found = success(
+            r#"{"startServerInstancesResponse": {"returnCode": "0", "serverInstanceList": [
+                {"serverInstanceNo": "1", "serverName": "a\u001b[31mb\nerror c\u202ed"}]}}"#,
+        );
+
+        assert_eq!(found.servers.unwrap()[0].name.as_deref(), Some("a?[31mb?error c?d"));
+    }
+
+    #[test]
+    fn an_answer_without_a_list_is_not_an_empty_list() {
+        assert_eq!(success(r#"{"startServerInstancesResponse": {"returnCode": "0"}}"#).servers, None);
+        let odd = r#"{"startServerInstancesResponse": {"returnCode": "0", "serverInstanceList": {"a": 1}}}"#;
+        assert_eq!(success(odd).servers, None);
+    }
+
+    #[test]
     fn xml_of_a_success_is_read_like_json() {
         let found = success(
             "<startServerInstancesResponse><requestId>r</requestId><returnCode>0</returnCode><totalRows>1</totalRows>\
@@ -250,8 +279,9 @@ mod tests {
              </serverInstance></serverInstanceList></startServerInstancesResponse>",
         );
 
-        assert_eq!(found.servers[0].condition.to_string(), "RUN/SHTDN");
-        assert_eq!(found.servers[0].name.as_deref(), Some("a&b"));
+        let server = &found.servers.unwrap()[0];
+        assert_eq!(server.condition.to_string(), "RUN/SHTDN");
+        assert_eq!(server.name.as_deref(), Some("a&b"));
         assert_eq!(found.total_rows, Some(1));
     }
 }

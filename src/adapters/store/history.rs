@@ -155,12 +155,23 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
         .bind(micros(hour_before))
         .fetch_all(&store.writer)
         .await?;
+    let unanswered = sqlx::query(
+        "SELECT DISTINCT a.id, a.action, a.intended, t.account, t.server FROM attempts a \
+         JOIN attempt_targets t ON t.attempt = a.id \
+         WHERE a.intended > ? AND coalesce(a.result, 'interrupted') IN ('unanswered', 'interrupted') ORDER BY a.id",
+    )
+    .bind(micros(hour_before))
+    .fetch_all(&store.writer)
+    .await?;
+    let unanswered: Result<Vec<_>, Odd> =
+        unanswered.iter().map(|row| Ok((server(row)?, action(row)?, moment(row, "intended")?))).collect();
     let recent_attempts: Result<Vec<_>, _> = recent.iter().map(|row| moment(row, "intended")).collect();
     Ok(Opening {
         runs: runs.into_values().collect(),
         marks,
         last_attempt: last.try_get("last")?,
         recent_attempts: recent_attempts?,
+        unanswered: unanswered?,
     })
 }
 

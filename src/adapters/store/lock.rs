@@ -61,6 +61,20 @@ impl Lock {
     }
 }
 
+/// Who holds a journal's lock; `None` if nobody does, or if that cannot be seen.
+#[must_use]
+pub fn holder(journal: &Path) -> Option<String> {
+    let mut file = File::open(lock_path(journal)).ok()?;
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).ok()?;
+            Some(text.trim().to_owned())
+        }
+        _ => None,
+    }
+}
+
 fn lock_path(journal: &Path) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
     name.push(".lock");

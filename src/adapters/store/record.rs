@@ -2,7 +2,8 @@
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::pool::PoolConnection;
+use sqlx::{Connection, Row, Sqlite, Transaction};
 
 use super::{SqliteStore, row};
 use crate::domain::name::{RunId, ServerId};
@@ -11,7 +12,7 @@ use crate::ports::store::{
     Turn,
 };
 
-type Tx = Transaction<'static, Sqlite>;
+type Tx<'a> = Transaction<'a, Sqlite>;
 
 /// What a failed statement means, before the journal's name is added.
 enum Failure {
@@ -42,31 +43,34 @@ impl SqliteStore {
         }
     }
 
-    async fn begin(&self) -> Result<Tx, StoreError> {
-        // A deferred transaction could find the database locked halfway.
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(|error| self.unusable(&error))
+    async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+        self.writer.acquire().await.map_err(|error| self.unusable(&error))
     }
 }
+
+/// A deferred transaction could find the database locked halfway.
+const BEGIN: &str = "BEGIN IMMEDIATE";
 
 pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded, StoreError> {
     if turn.is_empty() {
         return Ok(Recorded::default());
     }
-    let mut tx = store.begin().await?;
-    match write(&mut tx, turn).await {
-        Ok(recorded) => {
-            tx.commit().await.map_err(|error| store.unusable(&error))?;
-            Ok(recorded)
-        }
-        Err(failure) => {
-            // The first failure is the one to tell; without a commit nothing of the turn stays either way.
-            drop(tx);
-            Err(store.failed(failure))
-        }
+    let mut connection = store.connection().await?;
+    let recorded = async {
+        let mut tx = connection.begin_with(BEGIN).await?;
+        let recorded = write(&mut tx, turn).await?;
+        tx.commit().await?;
+        Ok(recorded)
+    };
+    let recorded = recorded.await;
+    if recorded.is_err() {
+        // A failed commit can leave the connection in a state that nobody knows; the next one begins afresh.
+        connection.close_on_drop();
     }
+    recorded.map_err(|failure| store.failed(failure))
 }
 
-async fn write(tx: &mut Tx, turn: &Turn) -> Result<Recorded, Failure> {
+async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     let now = micros(turn.at.unwrap_or(Timestamp::UNIX_EPOCH));
     let mut recorded = Recorded::default();
     for claim in &turn.claims {
@@ -99,6 +103,9 @@ async fn write(tx: &mut Tx, turn: &Turn) -> Result<Recorded, Failure> {
     for rule in &turn.dropped_marks {
         sqlx::query("DELETE FROM marks WHERE rule = ?").bind(rule.as_str()).execute(&mut **tx).await?;
     }
+    if let Some(text) = &turn.config {
+        write_config(tx, text, now).await?;
+    }
     for (run, server, remark) in &turn.remarks {
         sqlx::query(
             "UPDATE targets SET remark = ? WHERE run = ? AND account = ? AND server = ? AND state = 'ended'",
@@ -121,7 +128,7 @@ pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
 
-async fn write_claim(tx: &mut Tx, claim: &Claim) -> Result<Option<RunId>, Failure> {
+async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Failure> {
     let head = &claim.head;
     let groups: Vec<&str> = head.groups.iter().map(|group| group.as_str()).collect();
     let (rule, who) = match &head.origin {
@@ -154,7 +161,7 @@ async fn write_claim(tx: &mut Tx, claim: &Claim) -> Result<Option<RunId>, Failur
     Ok(Some(run))
 }
 
-async fn write_target(tx: &mut Tx, run: RunId, target: &Target) -> Result<(), Failure> {
+async fn write_target(tx: &mut Tx<'_>, run: RunId, target: &Target) -> Result<(), Failure> {
     let outcome = target.progress.outcome();
     sqlx::query(
         "INSERT INTO targets (run, account, server, name, limit_ms, state, progress, revision, outcome, reason) \
@@ -175,7 +182,7 @@ async fn write_target(tx: &mut Tx, run: RunId, target: &Target) -> Result<(), Fa
     Ok(())
 }
 
-async fn write_change(tx: &mut Tx, change: &Change) -> Result<(), Failure> {
+async fn write_change(tx: &mut Tx<'_>, change: &Change) -> Result<(), Failure> {
     let outcome = change.progress.outcome();
     let done = sqlx::query(
         "UPDATE targets SET name = coalesce(?, name), state = ?, progress = ?, revision = revision + 1, outcome = ?, reason = ? \
@@ -197,7 +204,7 @@ async fn write_change(tx: &mut Tx, change: &Change) -> Result<(), Failure> {
     })
 }
 
-async fn write_intent(tx: &mut Tx, intent: &Intent, now: i64) -> Result<(), Failure> {
+async fn write_intent(tx: &mut Tx<'_>, intent: &Intent, now: i64) -> Result<(), Failure> {
     sqlx::query("INSERT INTO attempts (id, action, intended) VALUES (?, ?, ?)")
         .bind(intent.attempt.0)
         .bind(intent.action.word())
@@ -229,7 +236,7 @@ async fn write_intent(tx: &mut Tx, intent: &Intent, now: i64) -> Result<(), Fail
     Ok(())
 }
 
-async fn write_result(tx: &mut Tx, result: &AttemptResult, now: i64) -> Result<(), Failure> {
+async fn write_result(tx: &mut Tx<'_>, result: &AttemptResult, now: i64) -> Result<(), Failure> {
     let done = sqlx::query(
         "UPDATE attempts SET answered = ?, result = ?, status = ?, code = ?, text = ?, request_id = ? \
          WHERE id = ? AND answered IS NULL",
@@ -243,7 +250,10 @@ async fn write_result(tx: &mut Tx, result: &AttemptResult, now: i64) -> Result<(
     .bind(result.attempt.0)
     .execute(&mut **tx)
     .await?;
-    one_row(done.rows_affected(), || format!("attempt {} has a result already", result.attempt))?;
+    // An attempt found open by its target may have been answered in another run's name.
+    if result.result != "interrupted" {
+        one_row(done.rows_affected(), || format!("attempt {} has a result already", result.attempt))?;
+    }
     sqlx::query("DELETE FROM open_attempts WHERE attempt = ?")
         .bind(result.attempt.0)
         .execute(&mut **tx)
@@ -251,7 +261,7 @@ async fn write_result(tx: &mut Tx, result: &AttemptResult, now: i64) -> Result<(
     Ok(())
 }
 
-async fn write_missed(tx: &mut Tx, missed: &MissedRange, now: i64) -> Result<(), Failure> {
+async fn write_missed(tx: &mut Tx<'_>, missed: &MissedRange, now: i64) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO missed (rule, action, first, last, count, kind, reason, recorded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
@@ -268,7 +278,7 @@ async fn write_missed(tx: &mut Tx, missed: &MissedRange, now: i64) -> Result<(),
     Ok(())
 }
 
-async fn write_mark(tx: &mut Tx, mark: &CoveredMark) -> Result<(), Failure> {
+async fn write_mark(tx: &mut Tx<'_>, mark: &CoveredMark) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO marks (rule, fingerprint, until) VALUES (?, ?, ?) \
          ON CONFLICT (rule) DO UPDATE SET fingerprint = excluded.fingerprint, until = excluded.until",
@@ -281,54 +291,51 @@ async fn write_mark(tx: &mut Tx, mark: &CoveredMark) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) async fn keep_config(store: &SqliteStore, text: &str, now: Timestamp) -> Result<(), StoreError> {
+async fn write_config(tx: &mut Tx<'_>, text: &str, since: i64) -> Result<(), Failure> {
     let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut tx = store.begin().await?;
-    let written = async {
-        sqlx::query("INSERT INTO configs (hash, text) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")
-            .bind(&hash)
-            .bind(text)
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "INSERT INTO config_log (hash, since) SELECT ?1, ?2 \
-             WHERE ?1 IS NOT (SELECT hash FROM config_log ORDER BY id DESC LIMIT 1)",
-        )
+    sqlx::query("INSERT INTO configs (hash, text) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")
         .bind(&hash)
-        .bind(micros(now))
-        .execute(&mut *tx)
-        .await
-    };
-    let written = written.await;
-    match written {
-        Ok(_) => tx.commit().await.map_err(|error| store.unusable(&error)),
-        Err(error) => Err(store.unusable(&error)),
-    }
+        .bind(text)
+        .execute(&mut **tx)
+        .await?;
+    sqlx::query(
+        "INSERT INTO config_log (hash, since) SELECT ?1, ?2 \
+         WHERE ?1 IS NOT (SELECT hash FROM config_log ORDER BY id DESC LIMIT 1)",
+    )
+    .bind(&hash)
+    .bind(since)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 pub(super) async fn prune(store: &SqliteStore, before: Timestamp) -> Result<u64, StoreError> {
-    let mut tx = store.begin().await?;
+    let mut connection = store.connection().await?;
     let pruned = async {
-        let runs = sqlx::query("DELETE FROM runs WHERE ended IS NOT NULL AND ended < ?")
-            .bind(micros(before))
-            .execute(&mut *tx)
-            .await?;
-        let missed = sqlx::query("DELETE FROM missed WHERE recorded < ?")
-            .bind(micros(before))
-            .execute(&mut *tx)
-            .await?;
-        sqlx::query(
-            "DELETE FROM attempts WHERE answered IS NOT NULL AND answered < ? \
-             AND id NOT IN (SELECT attempt FROM attempt_targets) AND id < (SELECT max(id) FROM attempts)",
-        )
-        .bind(micros(before))
-        .execute(&mut *tx)
-        .await?;
-        Ok::<u64, sqlx::Error>(runs.rows_affected() + missed.rows_affected())
+        let mut tx = connection.begin_with(BEGIN).await?;
+        let rows = forget(&mut tx, micros(before)).await?;
+        tx.commit().await?;
+        Ok(rows)
     };
     let pruned = pruned.await;
-    match pruned {
-        Ok(rows) => tx.commit().await.map(|()| rows).map_err(|error| store.unusable(&error)),
-        Err(error) => Err(store.unusable(&error)),
+    if pruned.is_err() {
+        connection.close_on_drop();
     }
+    pruned.map_err(|failure| store.failed(failure))
+}
+
+async fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, Failure> {
+    let runs = sqlx::query("DELETE FROM runs WHERE ended IS NOT NULL AND ended < ?")
+        .bind(before)
+        .execute(&mut **tx)
+        .await?;
+    let missed = sqlx::query("DELETE FROM missed WHERE recorded < ?").bind(before).execute(&mut **tx).await?;
+    sqlx::query(
+        "DELETE FROM attempts WHERE answered IS NOT NULL AND answered < ? \
+         AND id NOT IN (SELECT attempt FROM attempt_targets) AND id < (SELECT max(id) FROM attempts)",
+    )
+    .bind(before)
+    .execute(&mut **tx)
+    .await?;
+    Ok(runs.rows_affected() + missed.rows_affected())
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Engine, EngineError, Reload};
-use crate::daemon::book::Draft;
+use super::{Engine, Reload};
+use crate::daemon::book::{Draft, Proof};
 use crate::daemon::claims;
 use crate::daemon::lines::Line;
 use crate::daemon::reload::switch;
 use crate::domain::breaker::Breaker;
-use crate::domain::name::{AccountName, AttemptId, ServerId, ServerNo};
+use crate::domain::name::{AccountName, Action, AttemptId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, aftermath};
 use crate::domain::server::{Found, Sight};
@@ -19,6 +19,9 @@ use crate::domain::target::{Event, State};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::AttemptResult;
+
+/// The longest that a look is put off because the cloud asked to slow down.
+const LOOK_WAIT_MAX: Duration = Duration::from_secs(60);
 
 impl Engine {
     pub(super) fn config_trouble(&mut self, problem: Option<String>) {
@@ -30,21 +33,17 @@ impl Engine {
         self.parts.config_problem = problem;
     }
 
-    pub(super) async fn reload(&mut self, draft: &mut Draft, reload: Reload) -> Result<(), EngineError> {
-        if let Err(error) = self.parts.store.keep_config(&reload.settings.text, draft.now).await {
-            self.config_trouble(Some(error.to_string()));
-            return Ok(());
-        }
+    pub(super) fn reload(&mut self, draft: &mut Draft, reload: Reload) {
         // What is due by now belongs to the settings that were in force.
-        claims::claim_due(&mut self.book, draft, &self.absence);
+        claims::claim_due(&mut self.book, draft, &self.absence, &[]);
         let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
+        draft.turn.config = Some(reload.settings.text.clone());
         self.parts.settings = reload.settings;
         self.parts.config_problem = None;
         tracing::info!("the configuration was read again: {}", difference.words());
         if let Some(reply) = reload.reply {
             let _ = reply.send(difference);
         }
-        Ok(())
     }
 
     pub(super) fn answered(&mut self, draft: &mut Draft, attempt: AttemptId, exchange: &Exchange<Answer>) {
@@ -56,16 +55,20 @@ impl Engine {
         draft.turn.results.push(result_of(attempt, answer));
         for no in &open.servers {
             let server = ServerId { account: account.clone(), no: no.clone() };
-            let aftermath = aftermath(answer, no, open.servers.len());
+            let aftermath = aftermath(answer, no, &open.servers);
             match &aftermath {
                 Aftermath::MaybeDone { heard: Heard::Nothing, .. } => {
                     self.book.unanswered.insert(server.clone(), (open.action, draft.now));
                 }
                 Aftermath::Accepted => {
-                    self.book.unanswered.remove(&server);
+                    let same = |(action, _): &(Action, Timestamp)| *action == open.action;
+                    if self.book.unanswered.get(&server).is_some_and(same) {
+                        self.book.unanswered.remove(&server);
+                    }
                 }
                 _ => {}
             }
+            self.book.touched.insert(server.clone(), draft.now);
             for run in self.book.open_targets_of(&server) {
                 self.book.happen(draft, run, &server, &Event::Answered(attempt, &aftermath));
             }
@@ -82,7 +85,7 @@ impl Engine {
             Answer::Accepted { .. } => {
                 state.breaker = Breaker::Closed;
                 state.line.bucket.fine();
-                return self.book.trouble_passed(draft, account);
+                return self.book.trouble_passed(draft, account, Proof::AcceptedRequest);
             }
             Answer::Refused(refusal) if refusal.status == 429 => {
                 state.line.bucket.throttled();
@@ -91,20 +94,21 @@ impl Engine {
             Answer::Refused(refusal) if refusal.status == 401 => {
                 state.careful = draft.now.saturating_add(KEYS_WAIT).ok();
                 let reason = Reason::new(ReasonKind::Credentials, refusal.words());
-                return self.book.trouble(draft, account, &reason);
+                return self.book.trouble(draft, account, &reason, Proof::AcceptedRequest);
             }
             Answer::Refused(refusal) if refusal.status >= 500 => {
                 Reason::new(ReasonKind::Api, refusal.words())
             }
             Answer::Refused(_) => return,
+            Answer::NotSent(reason) if reason.kind == ReasonKind::Store => return,
             Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials => {
-                return self.book.trouble(draft, account, reason);
+                return self.book.trouble(draft, account, reason, Proof::AnyAnswer);
             }
             Answer::NotSent(reason) | Answer::Unanswered(reason) => reason.clone(),
         };
         state.breaker = state.breaker.failed(draft.now);
         if !state.breaker.lets_ask() {
-            self.book.trouble(draft, account, &down);
+            self.book.trouble(draft, account, &down, Proof::AnyAnswer);
         }
     }
 
@@ -126,7 +130,7 @@ impl Engine {
         };
         (state.breaker, state.look_failures) = (Breaker::Closed, 0);
         state.line.bucket.fine();
-        self.book.trouble_passed(draft, account);
+        self.book.trouble_passed(draft, account, Proof::AnyAnswer);
         let mut views: BTreeMap<ServerNo, ServerView> =
             views.into_iter().map(|view| (view.no.clone(), view)).collect();
         for no in servers {
@@ -147,7 +151,7 @@ impl Engine {
         let wait = match error.trouble {
             ReadTrouble::Throttled(asked) => {
                 state.line.bucket.throttled();
-                asked.unwrap_or(Duration::from_secs(2))
+                asked.unwrap_or(Duration::from_secs(2)).min(LOOK_WAIT_MAX)
             }
             ReadTrouble::Keys => Duration::from_secs(30),
             ReadTrouble::Down => {
@@ -159,13 +163,14 @@ impl Engine {
         state.look_after = draft.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
         let reason = error.reason.clone();
         tracing::debug!(account = account.as_str(), "a look failed: {reason}");
-        let worth_telling = error.trouble == ReadTrouble::Keys || state.look_failures >= 3;
+        let worth_telling = error.trouble == ReadTrouble::Keys || state.look_failures >= 2;
         // Targets that wait for a look remember why there was none, for their windows' end.
         for (run, server) in self.book.all_open() {
             let waits =
                 self.book.runs.get(&run).and_then(|run| run.targets.get(&server)).is_some_and(|target| {
-                    target.progress.askable.is_none()
-                        && matches!(target.progress.state, State::Waiting { .. })
+                    let its_turn =
+                        matches!(target.progress.state, State::Waiting { until, .. } if until <= draft.now);
+                    its_turn && target.progress.askable.is_none()
                 });
             if waits && server.account == *account {
                 let until = draft.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
@@ -173,7 +178,7 @@ impl Engine {
             }
         }
         if worth_telling {
-            self.book.trouble(draft, account, &reason);
+            self.book.trouble(draft, account, &reason, Proof::AnyAnswer);
         }
     }
 
@@ -181,18 +186,20 @@ impl Engine {
         &mut self,
         draft: &mut Draft,
         account: &AccountName,
+        epoch: u64,
         exchange: &Exchange<Result<(), ReadError>>,
     ) {
         let failed = exchange.result.as_ref().err();
-        if self.watch.hear(exchange.clock, failed.map(|error| &error.reason)) {
+        let current = epoch == self.watch.epoch();
+        if current && self.watch.hear(exchange.clock, failed.map(|error| &error.reason)) {
             tracing::info!(
                 account = account.as_str(),
                 "the clock agrees with the cloud's: rules are in force"
             );
         }
         match failed {
-            None => self.book.trouble_passed(draft, account),
-            Some(error) => self.book.trouble(draft, account, &error.reason),
+            None => self.book.trouble_passed(draft, account, Proof::AnyAnswer),
+            Some(error) => self.book.trouble(draft, account, &error.reason, Proof::AnyAnswer),
         }
     }
 }

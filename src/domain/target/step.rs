@@ -8,7 +8,7 @@ use super::{
     ATTEMPT_LIMIT, Event, LAST_LOOK_GRACE, Mark, POLL_MAX, POLL_MIN, PROOF_APART, Policy, Progress,
     SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, SIGHT_AGE_MAX, SIGNATURE_AGE_MAX, State, Wish,
 };
-use crate::domain::name::AttemptId;
+use crate::domain::name::{Action, AttemptId};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
 use crate::domain::retry::{Aftermath, Heard, Then, Wait, scramble, wait_for};
 use crate::domain::server::{Found, Sight, Standing};
@@ -18,11 +18,11 @@ const BUSY_EVERY: Duration = Duration::from_secs(5);
 
 /// The progress after an event. Pure: equal arguments give equal results.
 #[must_use]
-pub fn step(mut progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now: Timestamp) -> Progress {
+pub fn step(mut progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestamp) -> Progress {
     progress = match progress.state.clone() {
         State::Ended { .. } => return progress,
         State::Waiting { .. } => waiting(progress, event, policy, now),
-        State::Asking { attempt, since } => asking(progress, attempt, since, event, policy, now),
+        State::Asking { attempt, since } => asking(progress, attempt, since, event, now),
         State::Looking { attempt, not_before, then } => {
             looking(progress, attempt, not_before, &then, event, policy, now)
         }
@@ -40,7 +40,7 @@ pub fn step(mut progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now:
 
 /// What the target wants next.
 #[must_use]
-pub fn wish(progress: &Progress, policy: &Policy<'_>, now: Timestamp) -> Wish {
+pub fn wish(progress: &Progress, policy: &Policy, now: Timestamp) -> Wish {
     match &progress.state {
         State::Ended { .. } => Wish::Done,
         State::Asking { .. } => Wish::Rest(Timestamp::MAX),
@@ -59,11 +59,14 @@ pub fn wish(progress: &Progress, policy: &Policy<'_>, now: Timestamp) -> Wish {
 
 /// When time alone ends the target; `None` while a request is open, which is always answered, and once it has ended.
 #[must_use]
-pub fn deadline(progress: &Progress, policy: &Policy<'_>) -> Option<Timestamp> {
+pub fn deadline(progress: &Progress, policy: &Policy) -> Option<Timestamp> {
+    let looked_for = progress.look_by.unwrap_or(Timestamp::MIN);
     match &progress.state {
         State::Waiting { .. } => Some(policy.window_end),
-        State::Looking { not_before, .. } => Some(later(policy.window_end.max(*not_before), LAST_LOOK_GRACE)),
-        State::Moving { since, .. } => Some(later(*since, policy.limit)),
+        State::Looking { not_before, .. } => {
+            Some(later(policy.window_end.max(*not_before), LAST_LOOK_GRACE).max(looked_for))
+        }
+        State::Moving { since, .. } => Some(later(*since, policy.limit).max(looked_for)),
         State::Asking { .. } | State::Ended { .. } => None,
     }
 }
@@ -72,7 +75,7 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
-fn is_over(progress: &Progress, policy: &Policy<'_>, now: Timestamp) -> bool {
+fn is_over(progress: &Progress, policy: &Policy, now: Timestamp) -> bool {
     deadline(progress, policy).is_some_and(|end| now >= end)
 }
 
@@ -105,7 +108,7 @@ fn mark_of(event: &Event<'_>) -> Option<Mark> {
     }
 }
 
-fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now: Timestamp) -> Progress {
+fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestamp) -> Progress {
     match event {
         Event::Superseded(_) | Event::Withdrawn(_) => match mark_of(event) {
             Some(mark) => marked(progress, mark),
@@ -120,17 +123,32 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy<'_>, now: Time
             ..progress
         },
         Event::Seen(sight) => seen_while_waiting(progress, sight, policy, now),
-        Event::Held(reason, until) => {
-            // Being held says nothing new about the server.
-            let askable = progress.askable;
-            Progress { askable, ..wait(progress, *until, (*reason).clone()) }
+        Event::Held(reason, held_until) => {
+            // Being held says nothing new about the server, and never brings a later moment forward.
+            let (askable, waits_until) = (progress.askable, waits_until(&progress));
+            Progress { askable, ..wait(progress, (*held_until).max(waits_until), (*reason).clone()) }
         }
-        Event::Restarted => Progress { askable: None, ..progress },
+        Event::Shared(other) => Progress {
+            state: other.state.clone(),
+            asked: other.asked,
+            attempts: progress.attempts + 1,
+            first_asked: progress.first_asked.or(other.first_asked),
+            askable: None,
+            ..progress
+        },
+        Event::Restarted | Event::Resumed => Progress { askable: None, ..progress },
         Event::Time if is_over(&progress, policy, now) => {
             let outcome = at_windows_end(&progress);
             end(progress, outcome, now)
         }
         Event::Time | Event::Answered(..) => progress,
+    }
+}
+
+fn waits_until(progress: &Progress) -> Timestamp {
+    match &progress.state {
+        State::Waiting { until, .. } => *until,
+        _ => Timestamp::MIN,
     }
 }
 
@@ -152,13 +170,20 @@ fn no_chance() -> Reason {
     Reason::new(ReasonKind::NoChance, "the window passed before its turn came")
 }
 
-fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy<'_>, now: Timestamp) -> Progress {
+fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy, now: Timestamp) -> Progress {
     let condition = match &sight.found {
         Found::Absent => return absent(progress, sight, now),
         Found::Server(condition) => condition,
     };
-    let progress = Progress { absent_since: None, seen: Some(sight.began), askable: None, ..progress };
-    match condition.standing(policy.action) {
+    let standing = condition.standing(policy.action);
+    let progress = Progress {
+        absent_since: None,
+        seen: Some(sight.began),
+        askable: None,
+        in_failure_state: standing == Standing::AskableOnce,
+        ..progress
+    };
+    match standing {
         Standing::Goal => match policy.opposite_unanswered.map(|at| later(at, SIGNATURE_AGE_MAX)) {
             // The opposite request may still arrive and undo what this read shows.
             Some(settled) if sight.began < settled && settled < policy.window_end => {
@@ -173,14 +198,11 @@ fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy<'_>, no
         Standing::OnItsWay => {
             Progress { state: State::Moving { attempt: None, since: now, fell_back: None }, ..progress }
         }
-        Standing::Askable => Progress { askable: Some(sight.began), ..progress },
         Standing::AskableOnce if progress.tried_failure_state => {
             let words = format!("the server stayed in the failure state {condition}");
             end(progress, Outcome::Failed(Reason::new(ReasonKind::FailureState, words)), now)
         }
-        Standing::AskableOnce => {
-            Progress { askable: Some(sight.began), tried_failure_state: true, ..progress }
-        }
+        Standing::Askable | Standing::AskableOnce => Progress { askable: Some(sight.began), ..progress },
         Standing::Busy => {
             let words = format!("the server is at {condition}");
             wait(progress, later(now, BUSY_EVERY), Reason::new(ReasonKind::Busy, words))
@@ -225,7 +247,6 @@ fn asking(
     attempt: AttemptId,
     since: Timestamp,
     event: &Event<'_>,
-    policy: &Policy<'_>,
     now: Timestamp,
 ) -> Progress {
     match event {
@@ -234,13 +255,13 @@ fn asking(
             None => progress,
         },
         Event::Answered(answered, aftermath) if *answered == attempt => {
-            answered_while_asking(progress, attempt, aftermath, policy, now)
+            answered_while_asking(progress, attempt, aftermath, now)
         }
         // Whether the request left is not known: the answer went to a process that is no more.
         Event::Restarted => {
             let reason =
                 Reason::new(ReasonKind::NoAnswer, "the program ended while the request was on its way");
-            let not_before = now.max(later(later(since, ATTEMPT_LIMIT), SETTLE_AFTER_SILENCE));
+            let not_before = later(now.max(later(since, ATTEMPT_LIMIT)), SETTLE_AFTER_SILENCE);
             let then = Then::Retry {
                 wait: Wait::Fixed(Duration::ZERO),
                 batch_max: progress.batch_max.unwrap_or(usize::MAX),
@@ -252,17 +273,25 @@ fn asking(
                 ..progress
             }
         }
-        Event::Time | Event::Asked(_) | Event::Answered(..) | Event::Seen(_) | Event::Held(..) => progress,
+        Event::Time
+        | Event::Asked(_)
+        | Event::Answered(..)
+        | Event::Seen(_)
+        | Event::Held(..)
+        | Event::Shared(_)
+        | Event::Resumed => progress,
     }
 }
 
 fn answered_while_asking(
-    progress: Progress,
+    mut progress: Progress,
     attempt: AttemptId,
     aftermath: &Aftermath,
-    policy: &Policy<'_>,
     now: Timestamp,
 ) -> Progress {
+    if matches!(aftermath, Aftermath::Accepted | Aftermath::MaybeDone { .. }) {
+        progress.tried_failure_state |= progress.in_failure_state;
+    }
     match aftermath {
         Aftermath::Accepted if progress.mark.is_some() => {
             let progress = Progress { asked: Asked::Yes, ..progress };
@@ -276,7 +305,7 @@ fn answered_while_asking(
         Aftermath::Accepted => now_moving(progress, attempt, now),
         Aftermath::NotDone { reason, wait: wanted, batch_max } => {
             let tries = progress.tries + 1;
-            let until = later(now, wait_for(*wanted, tries, seed(policy, progress.attempts)));
+            let until = later(now, wait_for(*wanted, tries, seed(attempt)));
             let progress = Progress { tries, batch_max: Some(*batch_max), ..progress };
             wait(progress, until, reason.clone())
         }
@@ -307,16 +336,16 @@ fn now_moving(progress: Progress, attempt: AttemptId, now: Timestamp) -> Progres
     Progress {
         state: State::Moving { attempt: Some(attempt), since: now, fell_back: None },
         asked: Asked::Yes,
-        mark: None,
         seen: None,
         absent_since: None,
         ..progress
     }
 }
 
-/// Chance for a target's wait, the same whenever it is worked out again.
-fn seed(policy: &Policy<'_>, attempts: u32) -> u64 {
-    policy.seed.bytes().fold(u64::from(attempts), |sum, byte| scramble(sum ^ u64::from(byte)))
+/// Chance for the wait after an attempt: the same whenever it is worked out again, and the same for all servers of the
+/// attempt, so that they go together again.
+fn seed(attempt: AttemptId) -> u64 {
+    scramble(attempt.0.unsigned_abs())
 }
 
 fn looking(
@@ -325,7 +354,7 @@ fn looking(
     not_before: Timestamp,
     then: &Then,
     event: &Event<'_>,
-    policy: &Policy<'_>,
+    policy: &Policy,
     now: Timestamp,
 ) -> Progress {
     match event {
@@ -333,6 +362,12 @@ fn looking(
             Some(mark) => marked(progress, mark),
             None => progress,
         },
+        Event::Restarted | Event::Resumed => {
+            // A moment that a wrong clock put into the far future must not blind it.
+            let not_before = not_before.min(later(now, SETTLE_AFTER_SILENCE));
+            let state = State::Looking { attempt, not_before, then: then.clone() };
+            Progress { state, look_by: Some(later(now, LAST_LOOK_GRACE)), ..progress }
+        }
         Event::Seen(sight) if sight.began >= not_before => {
             seen_while_looking(progress, attempt, then, sight, policy, now)
         }
@@ -345,7 +380,7 @@ fn looking(
         | Event::Answered(..)
         | Event::Seen(_)
         | Event::Held(..)
-        | Event::Restarted => progress,
+        | Event::Shared(_) => progress,
     }
 }
 
@@ -354,14 +389,20 @@ fn seen_while_looking(
     attempt: AttemptId,
     then: &Then,
     sight: &Sight,
-    policy: &Policy<'_>,
+    policy: &Policy,
     now: Timestamp,
 ) -> Progress {
     let Found::Server(condition) = &sight.found else {
         return absent(progress, sight, now);
     };
-    let progress = Progress { absent_since: None, seen: Some(sight.began), ..progress };
     let standing = condition.standing(policy.action);
+    let progress = Progress {
+        absent_since: None,
+        seen: Some(sight.began),
+        in_failure_state: standing == Standing::AskableOnce,
+        look_by: None,
+        ..progress
+    };
     if let (Standing::OnItsWay | Standing::Askable | Standing::AskableOnce | Standing::Busy, Some(mark)) =
         (standing, progress.mark.clone())
     {
@@ -386,20 +427,16 @@ fn seen_while_looking(
             let words = format!("the server stayed in the failure state {condition}");
             end(progress, Outcome::Failed(Reason::new(ReasonKind::FailureState, words)), now)
         }
-        Standing::Askable | Standing::AskableOnce => {
-            let once = standing == Standing::AskableOnce || progress.tried_failure_state;
-            let progress = Progress { tried_failure_state: once, ..progress };
-            not_done_after_all(progress, then, sight, policy, now)
-        }
+        Standing::Askable | Standing::AskableOnce => not_done_after_all(progress, attempt, then, sight, now),
     }
 }
 
 /// A read showed that the attempt did nothing: a fresh one is justified, if the answer gave hope.
 fn not_done_after_all(
     progress: Progress,
+    attempt: AttemptId,
     then: &Then,
     sight: &Sight,
-    policy: &Policy<'_>,
     now: Timestamp,
 ) -> Progress {
     let reason = progress.trouble.clone().unwrap_or_else(no_chance);
@@ -407,7 +444,7 @@ fn not_done_after_all(
         Then::Fail => end(progress, Outcome::Failed(reason), now),
         Then::Retry { wait: wanted, batch_max } => {
             let tries = progress.tries + 1;
-            let until = later(now, wait_for(*wanted, tries, seed(policy, progress.attempts)));
+            let until = later(now, wait_for(*wanted, tries, seed(attempt)));
             let progress = Progress { tries, batch_max: Some((*batch_max).max(1)), ..progress };
             let waiting = wait(progress, until, reason);
             Progress { askable: Some(sight.began), ..waiting }
@@ -421,7 +458,7 @@ fn moving(
     since: Timestamp,
     fell_back: Option<Timestamp>,
     event: &Event<'_>,
-    policy: &Policy<'_>,
+    policy: &Policy,
     now: Timestamp,
 ) -> Progress {
     match event {
@@ -434,20 +471,24 @@ fn moving(
         }
         Event::Time if is_over(&progress, policy, now) => {
             let goal = match policy.action {
-                crate::domain::name::Action::Start => "running",
-                crate::domain::name::Action::Stop => "stopped",
+                Action::Start => "running",
+                Action::Stop => "stopped",
             };
             let words = format!("the server was not {goal} within {}s", policy.limit.as_secs());
             end(progress, Outcome::Failed(Reason::new(ReasonKind::TooSlow, words)), now)
         }
-        // It is on its way already: a removed rule sends nothing more for it, and its end is still recorded.
-        Event::Withdrawn(_) => progress,
+        // It is on its way already and watched to its end; if it falls back, nothing more is sent for it.
+        Event::Withdrawn(reason) => marked(progress, Mark::Withdrawn((*reason).clone())),
+        Event::Restarted | Event::Resumed => {
+            let state = State::Moving { attempt, since: since.min(now), fell_back };
+            Progress { state, look_by: Some(later(now, LAST_LOOK_GRACE)), ..progress }
+        }
         Event::Time
         | Event::Asked(_)
         | Event::Answered(..)
         | Event::Seen(_)
         | Event::Held(..)
-        | Event::Restarted => progress,
+        | Event::Shared(_) => progress,
     }
 }
 
@@ -457,14 +498,20 @@ fn seen_while_moving(
     since: Timestamp,
     fell_back: Option<Timestamp>,
     sight: &Sight,
-    policy: &Policy<'_>,
+    policy: &Policy,
     now: Timestamp,
 ) -> Progress {
     let Found::Server(condition) = &sight.found else {
         return absent(progress, sight, now);
     };
-    let progress = Progress { absent_since: None, seen: Some(sight.began), ..progress };
     let standing = condition.standing(policy.action);
+    let progress = Progress {
+        absent_since: None,
+        seen: Some(sight.began),
+        in_failure_state: standing == Standing::AskableOnce,
+        look_by: None,
+        ..progress
+    };
     match standing {
         Standing::Goal => {
             let outcome = Outcome::at_goal(policy.action, progress.asked);
@@ -482,9 +529,9 @@ fn seen_while_moving(
                     return end(progress, Outcome::Failed(reason), now);
                 }
                 let tries = progress.tries + 1;
-                let until = later(now, wait_for(Wait::Backoff, tries, seed(policy, progress.attempts)));
-                let once = standing == Standing::AskableOnce || progress.tried_failure_state;
-                let waiting = wait(Progress { tries, tried_failure_state: once, ..progress }, until, reason);
+                let chance = attempt.map_or(0, seed);
+                let until = later(now, wait_for(Wait::Backoff, tries, chance));
+                let waiting = wait(Progress { tries, ..progress }, until, reason);
                 Progress { askable: Some(sight.began), ..waiting }
             }
             Some(_) => progress,

@@ -19,14 +19,8 @@ fn at(seconds: u64) -> Timestamp {
     DUE.parse::<Timestamp>().unwrap() + Duration::from_secs(seconds)
 }
 
-fn policy(action: Action) -> Policy<'static> {
-    Policy {
-        action,
-        window_end: at(900),
-        limit: Duration::from_secs(600),
-        opposite_unanswered: None,
-        seed: "main/1001",
-    }
+fn policy(action: Action) -> Policy {
+    Policy { action, window_end: at(900), limit: Duration::from_secs(600), opposite_unanswered: None }
 }
 
 fn seen(status: &str, operation: &str, seconds: u64) -> Sight {
@@ -36,7 +30,7 @@ fn seen(status: &str, operation: &str, seconds: u64) -> Sight {
 /// A target and its policy, walked by events at seconds after due.
 struct Walk {
     progress: Progress,
-    policy: Policy<'static>,
+    policy: Policy,
 }
 
 impl Walk {

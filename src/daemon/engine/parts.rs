@@ -1,0 +1,155 @@
+//! What an engine is made of, and what it is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::daemon::book::AccountLine;
+use crate::daemon::claims::PersonRun;
+use crate::daemon::reload::Difference;
+use crate::domain::name::{AccountName, AttemptId, RunId, ServerNo};
+use crate::domain::retry::Answer;
+use crate::ports::clock::Clock;
+use crate::ports::cloud::{Exchange, ReadError, ServerView};
+use crate::ports::notifier::Notifier;
+use crate::ports::store::{Store, StoreError};
+use crate::settings::Settings;
+
+/// Something that the engine is told.
+pub enum Input {
+    /// An attempt was answered, or is known to have no answer.
+    Answered {
+        /// The attempt.
+        attempt: AttemptId,
+        /// What came of it.
+        exchange: Exchange<Answer>,
+    },
+    /// A read came back.
+    Looked {
+        /// The account.
+        account: AccountName,
+        /// When it began.
+        began: Timestamp,
+        /// The servers that were asked for.
+        servers: Vec<ServerNo>,
+        /// What came of it.
+        exchange: Exchange<Result<Vec<ServerView>, ReadError>>,
+    },
+    /// A greeting came back.
+    Greeted {
+        /// The account.
+        account: AccountName,
+        /// The watch's epoch when it was sent: what was compared before a jump says nothing after it.
+        epoch: u64,
+        /// What came of it.
+        exchange: Exchange<Result<(), ReadError>>,
+    },
+    /// The housekeeping's second clock ticked.
+    Sweep,
+    /// Housekeeping: compare keys and clock with every account.
+    CheckAccounts,
+    /// Housekeeping: forget what is older than the settings keep.
+    Prune,
+    /// New settings, already found good.
+    Reload(Box<Reload>),
+    /// A configuration that could not be used, in words; `None` when it is good again.
+    ConfigTrouble(Option<String>),
+    /// A command by a person.
+    Command {
+        /// What is wanted.
+        run: PersonRun,
+        /// Where the run's number goes.
+        reply: oneshot::Sender<Result<RunId, String>>,
+    },
+    /// Somebody wants to know how things are.
+    Status(oneshot::Sender<serde_json::Value>),
+    /// No new work; leave what is in flight safely.
+    Shutdown,
+}
+
+impl Input {
+    /// In which order inputs of one turn are taken.
+    pub(super) fn rank(&self) -> u8 {
+        match self {
+            Self::Command { .. } => 2,
+            Self::Reload(_) => 1,
+            _ => 0,
+        }
+    }
+}
+
+/// New settings with their accounts.
+pub struct Reload {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// Their accounts.
+    pub lines: BTreeMap<AccountName, AccountLine>,
+    /// Where the difference goes.
+    pub reply: Option<oneshot::Sender<Difference>>,
+}
+
+/// Whether the engine is the daemon's or carries out one command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Rules are due, until a shutdown.
+    Daemon,
+    /// No rule is due; it ends when its run has ended.
+    OneShot,
+}
+
+/// All that an engine is made of.
+pub struct Parts {
+    /// Daemon or one-shot.
+    pub mode: Mode,
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// The settings that were in force when the journal's marks were made.
+    pub old_settings: Option<Settings>,
+    /// What is wrong with the configuration file, if the settings are not from it.
+    pub config_problem: Option<String>,
+    /// The accounts.
+    pub lines: BTreeMap<AccountName, AccountLine>,
+    /// The clocks.
+    pub clock: Arc<dyn Clock>,
+    /// The journal.
+    pub store: Arc<dyn Store>,
+    /// Somebody to tell.
+    pub notifier: Arc<dyn Notifier>,
+    /// Where tasks that talk to the cloud run.
+    pub io: Handle,
+    /// Reports from tasks, and commands.
+    pub inputs: mpsc::Receiver<Input>,
+    /// For the tasks to report.
+    pub reports: mpsc::Sender<Input>,
+    /// Called with each turn: feeds watchdogs with the engine's own progress.
+    pub alive: Box<dyn FnMut(&Beat) + Send>,
+    /// Has the housekeeping built again: after a set clock its scheduler may stay silent.
+    pub rebuild: Box<dyn Fn() + Send>,
+    /// How often `alive` is to be called even when nothing happens.
+    pub alive_every: Option<Duration>,
+}
+
+/// How the engine is, for watchdogs and status lines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Beat {
+    /// Open runs.
+    pub open_runs: usize,
+    /// The next due moment.
+    pub next_due: Option<Timestamp>,
+    /// Why it acts on nothing at present.
+    pub held: Option<String>,
+    /// What is wrong with the configuration file.
+    pub config_problem: Option<String>,
+}
+
+/// Why the engine ended.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The journal contradicts what the engine knows: it must begin again from the journal.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

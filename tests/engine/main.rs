@@ -1,0 +1,4 @@
+//! The whole engine on one thread under virtual time, with the sandbox's model as the cloud: promises by their names.
+
+mod promises;
+mod world;

@@ -1,0 +1,471 @@
+//! A world for the engine: a clock that stands still until the engine waits, a cloud in memory, a journal in a folder.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
+use sunup::adapters::store::{Holder, SqliteStore};
+use sunup::daemon::engine::{AccountLine, Engine, EngineError, Input, Mode, Parts, PersonRun};
+use sunup::daemon::rate::Bucket;
+use sunup::domain::name::{AccountName, Action, GroupName, RunId, ServerNo};
+use sunup::domain::outcome::{Reason, ReasonKind};
+use sunup::domain::retry::{Answer, Layer, Refusal};
+use sunup::domain::server::Condition;
+use sunup::ports::clock::{Clock, Reading, Timer, Woken};
+use sunup::ports::cloud::{ClockVerdict, Cloud, Exchange, ReadError, ReadTrouble, ServerView};
+use sunup::ports::notifier::{Notice, Notifier};
+use sunup::ports::store::{
+    AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
+};
+use sunup::sandbox::model::{Deed, Mishap, Model, Server};
+use sunup::settings::Settings;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+/// What a mutating request meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is done, and the answer says so.
+    Done,
+    /// It is done, and the answer is lost.
+    DoneUnheard,
+    /// It is not done, and no answer comes.
+    Lost,
+    /// Nothing could be sent.
+    Unsent,
+    /// The gateway asks to wait 20 s.
+    Throttled,
+    /// It is accepted, and the servers fall back.
+    FallsBack,
+    /// The gateway refuses the keys.
+    Keys,
+}
+
+/// Everything outside the engine.
+pub(crate) struct Outside {
+    pub(crate) wall: Timestamp,
+    boot: Duration,
+    model: Model,
+    fates: VecDeque<Fate>,
+    /// Mutating requests: `HH:MM:SS action numbers`.
+    pub(crate) asked: Vec<String>,
+    /// How many reads came.
+    pub(crate) reads: usize,
+    /// The cloud's clock minus ours.
+    pub(crate) difference: SignedDuration,
+    /// Whether reads reach the cloud.
+    pub(crate) reachable: bool,
+    pub(crate) notices: Vec<String>,
+    /// What the journal's file is to fail with, and the requests that were seen while it did.
+    pub(crate) store_fails: bool,
+    pub(crate) turns: usize,
+    /// The engine is told to end when the clock would pass this moment.
+    until: Timestamp,
+}
+
+type Shared = Arc<Mutex<Outside>>;
+
+/// A world with a configuration.
+pub(crate) struct World {
+    pub(crate) outside: Shared,
+    folder: tempfile::TempDir,
+    text: String,
+}
+
+const ACCOUNT: &str = "[accounts.main]\nregion = \"KR\"\n";
+
+impl World {
+    /// At this moment, with stopped servers 1001 to 1005 that boot in 20 s.
+    pub(crate) fn at(moment: &str) -> Self {
+        let servers = (1001..=1005).map(|no| {
+            let mut server = Server::new("access", &no.to_string(), &format!("srv-{no}"), "NSTOP", "NULL");
+            server.boot = (20_000_000, 20_000_000);
+            server
+        });
+        let wall: Timestamp = moment.parse().unwrap();
+        let outside = Outside {
+            wall,
+            boot: Duration::from_secs(1000),
+            model: Model::new(servers, 1),
+            fates: VecDeque::new(),
+            asked: Vec::new(),
+            reads: 0,
+            difference: SignedDuration::ZERO,
+            reachable: true,
+            notices: Vec::new(),
+            store_fails: false,
+            turns: 0,
+            until: wall,
+        };
+        let groups = "[groups.web]\nservers = [\"1001\", \"1002\"]\n[groups.db]\nservers = [\"1003\"]\n";
+        let text = format!("timezone = \"UTC\"\n{ACCOUNT}{groups}");
+        Self { outside: Arc::new(Mutex::new(outside)), folder: tempfile::tempdir().unwrap(), text }
+    }
+
+    /// Adds to the configuration.
+    pub(crate) fn with(mut self, more: &str) -> Self {
+        self.text.push_str(more);
+        self
+    }
+
+    /// The next mutating requests meet these fates; later ones are done.
+    pub(crate) fn fates(self, fates: &[Fate]) -> Self {
+        self.outside.lock().unwrap().fates.extend(fates);
+        self
+    }
+
+    pub(crate) fn change(&mut self, change: impl FnOnce(&mut Outside)) {
+        change(&mut self.outside.lock().unwrap());
+    }
+
+    /// Puts a server into a state, as a person in the console would.
+    pub(crate) fn force(&mut self, no: &str, status: &str, operation: &str) {
+        self.change(|outside| {
+            let now = outside.micros();
+            outside.model.force("access", no, status, operation, now);
+        });
+    }
+
+    /// Another configuration from now on.
+    pub(crate) fn configure(&mut self, from: &str, to: &str) {
+        assert!(self.text.contains(from), "{from} is not in {}", self.text);
+        self.text = self.text.replace(from, to);
+    }
+
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        Arc::new(Settings::read(&self.text).unwrap_or_else(|problems| panic!("{problems:#?}")).settings)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("sunup.db")
+    }
+
+    /// Time passes without anybody running.
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.change(|outside| outside.advance(Duration::from_secs(seconds)));
+    }
+
+    /// The clock is set, and time since boot does not know.
+    pub(crate) fn set_clock(&mut self, seconds: i64) {
+        self.change(|outside| outside.wall += SignedDuration::from_secs(seconds));
+    }
+
+    /// Runs the engine for so long, then has it shut down tidily.
+    pub(crate) async fn run(&mut self, seconds: u64) {
+        self.run_with(seconds, vec![]).await.unwrap();
+    }
+
+    /// Runs the engine for so long and then lets it vanish, as `kill -9` would.
+    pub(crate) async fn run_and_kill(&mut self, seconds: u64) {
+        let killed = Arc::new(Notify::new());
+        let (engine, _inputs, timer) = self.engine(seconds, Ending::Kill(Arc::clone(&killed))).await;
+        tokio::select! {
+            ended = engine.run(timer) => panic!("it ended by itself: {ended:?}"),
+            () = killed.notified() => {}
+        }
+    }
+
+    pub(crate) async fn run_with(&mut self, seconds: u64, inputs: Vec<Input>) -> Result<(), EngineError> {
+        let (engine, sender, timer) = self.engine(seconds, Ending::Shutdown).await;
+        for input in inputs {
+            sender.send(input).await.unwrap();
+        }
+        drop(sender);
+        // The hang limit: virtual time costs nothing, so nothing here takes long.
+        tokio::time::timeout(Duration::from_secs(60), engine.run(timer)).await.expect("the engine hangs")
+    }
+
+    async fn engine(
+        &mut self,
+        seconds: u64,
+        ending: Ending,
+    ) -> (Engine, mpsc::Sender<Input>, Box<dyn Timer>) {
+        let clock: Arc<dyn Clock> = Arc::new(Hand(Arc::clone(&self.outside)));
+        let inner = SqliteStore::open(&self.path(), Holder::Daemon).await.unwrap();
+        let old =
+            inner.last_config().await.unwrap().map(|stored| Settings::read(&stored.text).unwrap().settings);
+        let settings = self.settings();
+        let store: Arc<dyn Store> = Arc::new(Fragile { inner, outside: Arc::clone(&self.outside) });
+        let (inputs, receiver) = mpsc::channel(1024);
+        let outside = Arc::clone(&self.outside);
+        let parts = Parts {
+            mode: Mode::Daemon,
+            settings,
+            old_settings: old,
+            config_problem: None,
+            lines: lines(&self.outside, &clock, self.settings().accounts.values().next().unwrap().batch),
+            clock,
+            store,
+            notifier: Arc::new(Ear(Arc::clone(&self.outside))),
+            io: tokio::runtime::Handle::current(),
+            inputs: receiver,
+            reports: inputs.clone(),
+            alive: Box::new(move |_| outside.lock().unwrap().turns += 1),
+            rebuild: Box::new(|| {}),
+            alive_every: None,
+        };
+        self.change(|outside| outside.until = outside.wall + Duration::from_secs(seconds));
+        let timer = VirtualTimer { outside: Arc::clone(&self.outside), inputs: inputs.clone(), ending };
+        (Engine::new(parts).await.unwrap(), inputs, Box::new(timer))
+    }
+
+    pub(crate) async fn history(&self) -> Vec<Entry> {
+        let store = SqliteStore::open_to_read(&self.path()).await.unwrap();
+        let mut entries =
+            store.history(&HistoryQuery { limit: 10_000, ..HistoryQuery::default() }).await.unwrap();
+        entries.reverse();
+        entries
+    }
+
+    /// Each run as `RULE OUTCOME: SERVER outcome, …`, each range as `RULE missed N`.
+    pub(crate) async fn told(&self) -> Vec<String> {
+        let show = |entry: &Entry| match entry {
+            Entry::Missed(range) => {
+                format!("{} missed {} ({})", range.rule, range.count, range.cause.kind.word())
+            }
+            Entry::Run(run) => {
+                let outcome = run.ended.map_or("open", |(outcome, _)| outcome.word());
+                let targets: Vec<String> = run
+                    .targets
+                    .iter()
+                    .map(|t| {
+                        format!(
+                            "{} {}",
+                            t.target.server.no,
+                            t.target.progress.outcome().map_or("open", |o| o.word())
+                        )
+                    })
+                    .collect();
+                format!("{} {outcome}: {}", run.head.origin.words(), targets.join(", "))
+            }
+        };
+        self.history().await.iter().map(show).collect()
+    }
+
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.outside.lock().unwrap().asked.clone()
+    }
+
+    /// New settings with their accounts, for a reload.
+    pub(crate) fn reload(&self) -> Input {
+        let clock: Arc<dyn Clock> = Arc::new(Hand(Arc::clone(&self.outside)));
+        let lines = lines(&self.outside, &clock, 20);
+        Input::Reload(Box::new(sunup::daemon::engine::Reload {
+            settings: self.settings(),
+            lines,
+            reply: None,
+        }))
+    }
+}
+
+/// A command by a person for one group.
+pub(crate) fn command(action: Action, group: &str) -> (Input, oneshot::Receiver<Result<RunId, String>>) {
+    let (reply, answer) = oneshot::channel();
+    let groups = vec![GroupName::new(group).unwrap()];
+    (
+        Input::Command { run: PersonRun { action, groups, servers: vec![], who: "tester".into() }, reply },
+        answer,
+    )
+}
+
+fn lines(outside: &Shared, clock: &Arc<dyn Clock>, batch: usize) -> BTreeMap<AccountName, AccountLine> {
+    let bucket = Arc::new(Bucket::new(5, Arc::clone(clock)));
+    let line = AccountLine { cloud: Arc::new(Sky(Arc::clone(outside))), bucket, batch };
+    BTreeMap::from([(AccountName::new("main").unwrap(), line)])
+}
+
+impl Outside {
+    fn advance(&mut self, by: Duration) {
+        self.wall += by;
+        self.boot += by;
+    }
+
+    fn micros(&self) -> i64 {
+        // The cloud's own time does not follow our clock when that is set.
+        i64::try_from(self.boot.as_micros()).unwrap()
+    }
+}
+
+struct Hand(Shared);
+
+impl Clock for Hand {
+    fn read(&self) -> Reading {
+        let outside = self.0.lock().unwrap();
+        Reading { wall: outside.wall, boot: outside.boot }
+    }
+}
+
+enum Ending {
+    Shutdown,
+    Kill(Arc<Notify>),
+}
+
+/// Moves the clock to whatever moment the engine waits for.
+struct VirtualTimer {
+    outside: Shared,
+    inputs: mpsc::Sender<Input>,
+    ending: Ending,
+}
+
+#[async_trait(?Send)]
+impl Timer for VirtualTimer {
+    async fn until(&mut self, moment: Timestamp) -> Woken {
+        // Whatever can still happen now happens first.
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        let end = {
+            let mut outside = self.outside.lock().unwrap();
+            let end = outside.until;
+            let target = moment.clamp(outside.wall, end.max(outside.wall));
+            // At least a millisecond: an engine that waits for the past must not stop the world.
+            let step = Duration::try_from(target.duration_since(outside.wall))
+                .unwrap()
+                .max(Duration::from_millis(1));
+            outside.advance(step);
+            outside.wall >= end
+        };
+        if end {
+            match &self.ending {
+                Ending::Shutdown => self.inputs.send(Input::Shutdown).await.unwrap(),
+                Ending::Kill(killed) => {
+                    killed.notify_one();
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+        Woken::Due
+    }
+}
+
+struct Sky(Shared);
+
+fn refusal(status: u16, code: &str, retry_after: Option<Duration>) -> Answer {
+    let (layer, text) = (Layer::Gateway, "refused".to_owned());
+    Answer::Refused(Refusal { status, layer, code: code.into(), text, request_id: None, retry_after })
+}
+
+#[async_trait]
+impl Cloud for Sky {
+    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer> {
+        let mut outside = self.0.lock().unwrap();
+        let numbers: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        let line = format!("{} {action} {}", outside.wall.strftime("%H:%M:%S"), numbers.join(" "));
+        outside.asked.push(line);
+        let fate = outside.fates.pop_front().unwrap_or(Fate::Done);
+        let now = outside.micros();
+        outside.model.advance(now);
+        let deed = match action {
+            Action::Start => Deed::Start,
+            Action::Stop => Deed::Stop,
+        };
+        let mishap = if fate == Fate::FallsBack { Mishap::FallsBack } else { Mishap::None };
+        let done = matches!(fate, Fate::Done | Fate::DoneUnheard | Fate::FallsBack);
+        let acted = done.then(|| outside.model.act("access", deed, &numbers, |_| mishap, now).1);
+        let lost = Answer::Unanswered(Reason::new(ReasonKind::NoAnswer, "the connection broke"));
+        let result = match (fate, acted) {
+            (Fate::DoneUnheard | Fate::Lost, _) => lost,
+            (Fate::Unsent, _) => Answer::NotSent(Reason::new(ReasonKind::Unreachable, "connection refused")),
+            (Fate::Throttled, _) => refusal(429, "420", Some(Duration::from_secs(20))),
+            (Fate::Keys, _) => refusal(401, "200", None),
+            (_, Some(Err(refused))) => Answer::Refused(Refusal {
+                status: 400,
+                layer: Layer::Server,
+                code: refused.code,
+                text: refused.text,
+                request_id: None,
+                retry_after: None,
+            }),
+            _ => Answer::Accepted { listed: servers.iter().cloned().collect(), request_id: None },
+        };
+        Exchange { result, clock: ClockVerdict::Differs(outside.difference) }
+    }
+
+    async fn look(&self, servers: &[ServerNo], _: Duration) -> Exchange<Result<Vec<ServerView>, ReadError>> {
+        let mut outside = self.0.lock().unwrap();
+        outside.reads += 1;
+        if !outside.reachable {
+            let reason = Reason::new(ReasonKind::Unreachable, "connection refused");
+            let result = Err(ReadError { reason, trouble: ReadTrouble::Down });
+            return Exchange { result, clock: ClockVerdict::Unheard };
+        }
+        let now = outside.micros();
+        outside.model.advance(now);
+        let views = outside
+            .model
+            .all()
+            .filter_map(|server| {
+                let no = servers.iter().find(|no| no.as_str() == server.no)?.clone();
+                let condition = Condition::from_codes(&server.status, &server.operation);
+                Some(ServerView { no, name: Some(server.name.clone()), condition, booted: None })
+            })
+            .collect();
+        Exchange { result: Ok(views), clock: ClockVerdict::Differs(outside.difference) }
+    }
+
+    async fn greet(&self) -> Exchange<Result<(), ReadError>> {
+        let outside = self.0.lock().unwrap();
+        if !outside.reachable {
+            let reason = Reason::new(ReasonKind::Unreachable, "connection refused");
+            let result = Err(ReadError { reason, trouble: ReadTrouble::Down });
+            return Exchange { result, clock: ClockVerdict::Unheard };
+        }
+        Exchange { result: Ok(()), clock: ClockVerdict::Differs(outside.difference) }
+    }
+}
+
+struct Ear(Shared);
+
+impl Notifier for Ear {
+    fn tell(&self, notice: &Notice) {
+        self.0.lock().unwrap().notices.push(format!("{}: {}", notice.kind.word(), notice.text));
+    }
+}
+
+/// A journal whose writes can fail.
+struct Fragile {
+    inner: SqliteStore,
+    outside: Shared,
+}
+
+#[async_trait]
+impl Store for Fragile {
+    async fn open_state(&self) -> Result<Opening, StoreError> {
+        self.inner.open_state().await
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+        let fails = {
+            let mut outside = self.outside.lock().unwrap();
+            if outside.store_fails && !turn.is_empty() {
+                // Time passes while the disk is full; a minute later it is not.
+                outside.advance(Duration::from_secs(10));
+                outside.store_fails = outside.wall < outside.until && outside.wall.as_second() % 60 != 0;
+                true
+            } else {
+                false
+            }
+        };
+        if fails {
+            return Err(StoreError::Unusable { journal: "sunup.db".into(), what: "the disk is full".into() });
+        }
+        self.inner.record(turn).await
+    }
+
+    async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
+        self.inner.last_config().await
+    }
+
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {
+        self.inner.history(query).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
+        self.inner.run(id).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        self.inner.prune(before).await
+    }
+}
