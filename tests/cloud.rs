@@ -309,3 +309,54 @@ async fn a_list_that_refuses_one_number_does_not_hide_the_others() {
     assert_eq!(looked.result.unwrap().len(), 1);
     assert_eq!(log.count("getServerInstanceList"), 2);
 }
+
+/// A TLS server with a certificate of an authority of its own; the authority's certificate in PEM form.
+async fn tls_server() -> (String, String) {
+    use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair as TlsKey};
+    use tokio_rustls::rustls::ServerConfig;
+    use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let authority_key = TlsKey::generate().unwrap();
+    let mut authority = CertificateParams::new(vec![]).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let key = TlsKey::generate().unwrap();
+    let certificate =
+        CertificateParams::new(vec!["localhost".into()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key);
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config.unwrap()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            let body = "{\"getRegionListResponse\": {\"returnCode\": \"0\"}}";
+            let _ = stream.write_all(&http("200 OK", "", body)).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (base, root.pem())
+}
+
+#[tokio::test]
+async fn tls_trusts_an_extra_authority_and_nobody_else() {
+    let (base, pem) = tls_server().await;
+    let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap();
+    let (clock, pace) = (Arc::new(SystemClock), Arc::new(AtOnce));
+    let trusting = NcpCloud::new("main", &base, "KR", keys(), Ok(roots), clock, pace);
+
+    let trusted = trusting.greet().await.result;
+    let refused = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+
+    assert!(trusted.is_ok(), "{trusted:?}");
+    assert!(
+        matches!(&refused, Answer::NotSent(reason) if reason.kind == ReasonKind::Unreachable),
+        "{refused:?}"
+    );
+}

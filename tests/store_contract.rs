@@ -283,6 +283,21 @@ async fn a_second_writer_is_refused_and_told_who_holds_the_journal() {
 }
 
 #[tokio::test]
+async fn a_journal_whose_files_were_removed_is_not_written_as_if_nothing_had_happened() {
+    for removed in ["sunup.db", "sunup.db.lock"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sunup.db");
+        let store = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+        claimed(&store, "morning", 0, &["1001"]).await;
+
+        std::fs::remove_file(folder.path().join(removed)).unwrap();
+
+        let refused = store.record(&Turn { claims: vec![claim("noon", 1, &["1001"])], ..turn(1) }).await;
+        assert!(matches!(refused, Err(StoreError::Unusable { .. })), "{removed}: {refused:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_journal_can_be_read_beside_its_writer_and_others_cannot_read_its_file() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -32,7 +32,7 @@ pub struct SqliteStore {
     path: PathBuf,
     writer: SqlitePool,
     reader: SqlitePool,
-    _lock: Option<lock::Lock>,
+    lock: Option<(lock::Lock, lock::Place)>,
 }
 
 impl SqliteStore {
@@ -55,7 +55,8 @@ impl SqliteStore {
         )];
         Migrator::with_migrations(migrations).run(&writer).await.map_err(|error| unusable(path, &error))?;
         let reader = pool(path, options(path).read_only(true), 2).await?;
-        Ok(Self { path: path.to_owned(), writer, reader, _lock: Some(lock) })
+        let place = lock::Place::of(path).map_err(|error| unusable(path, &error))?;
+        Ok(Self { path: path.to_owned(), writer, reader, lock: Some((lock, place)) })
     }
 
     /// Opens the journal to read it, beside whoever writes it.
@@ -67,11 +68,20 @@ impl SqliteStore {
             return Err(unusable(path, &"there is no such file"));
         }
         let reader = pool(path, options(path).read_only(true), 1).await?;
-        Ok(Self { path: path.to_owned(), writer: reader.clone(), reader, _lock: None })
+        Ok(Self { path: path.to_owned(), writer: reader.clone(), reader, lock: None })
     }
 
     fn unusable(&self, error: &dyn std::fmt::Display) -> StoreError {
         unusable(&self.path, error)
+    }
+
+    /// Whether the files are still those that were opened. Whoever removes them would otherwise be answered with success.
+    fn check_place(&self) -> Result<(), StoreError> {
+        let Some((lock, place)) = &self.lock else { return Ok(()) };
+        if lock.is_in_place() && lock::Place::of(&self.path).is_ok_and(|now| now == *place) {
+            return Ok(());
+        }
+        Err(self.unusable(&"its files were removed or replaced while it was open; restart the daemon"))
     }
 
     /// Closes the connections, so that the write-ahead log is folded into the file.

@@ -351,6 +351,13 @@ impl Book {
         }
     }
 
+    /// A read that cannot be used has come back: another one may go.
+    pub(super) fn look_again(&mut self, account: &AccountName) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            (state.looking, state.look_after) = (false, Timestamp::UNIX_EPOCH);
+        }
+    }
+
     /// Plans again after a hold. A mark in the future was made by a wrong clock: what is claimed stays claimed.
     pub(super) fn plan_after_hold(&mut self, now: Timestamp) {
         for (rule, covered) in &mut self.covered {

@@ -90,7 +90,7 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
 fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
-    let mut claims = Vec::new();
+    let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
         let (head, servers) = match &wish {
             Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
@@ -101,7 +101,9 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
                 (head_of_command(command, draft.now), servers_of_command(book, command))
             }
         };
-        if !matches!(wish, Wanted::Closed(_)) {
+        if matches!(wish, Wanted::Closed(_)) {
+            closed.push((head.clone(), servers.keys().cloned().collect::<Vec<_>>()));
+        } else {
             let newer = |server: &ServerId| {
                 let newer = wanted.get(server).filter(|(action, _)| *action != head.action);
                 newer.map(|(_, by)| by.clone()).or_else(|| newer_open(book, server, &head))
@@ -114,9 +116,18 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
         }
     }
     claims.reverse();
+    // What was due and closed meanwhile does nothing itself; older opposite runs give way to it all the same.
+    for (head, servers) in closed {
+        supersede_older(book, draft, &head, &servers);
+    }
     for claim in &claims {
         tell_late(draft, &claim.head);
-        supersede_older(book, draft, &claim.head, &claim.targets);
+        let over = |target: &&Target| {
+            matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)))
+        };
+        let servers: Vec<ServerId> =
+            claim.targets.iter().filter(|target| !over(target)).map(|target| target.server.clone()).collect();
+        supersede_older(book, draft, &claim.head, &servers);
     }
     draft.turn.claims.extend(claims);
 }
@@ -313,18 +324,17 @@ fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Pro
     progress
 }
 
-/// A newer run takes the servers of older opposite runs.
-fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, targets: &[Target]) {
+/// A newer wish takes the servers of older opposite runs.
+fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, servers: &[ServerId]) {
     let by = head.origin.words();
-    for target in targets {
-        let over =
-            matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)));
-        if over {
-            continue;
-        }
-        for run in book.open_targets_of(&target.server) {
-            if book.runs.get(&run).is_some_and(|run| run.head.action != head.action) {
-                book.happen(draft, run, &target.server, &Event::Superseded(&by));
+    let older = |run: &Run| {
+        let start_wins = run.head.due == head.due && head.action == Action::Stop && rule_of(head).is_some();
+        run.head.action != head.action && run.head.due <= head.due && !start_wins
+    };
+    for server in servers {
+        for run in book.open_targets_of(server) {
+            if book.runs.get(&run).is_some_and(older) {
+                book.happen(draft, run, server, &Event::Superseded(&by));
             }
         }
     }

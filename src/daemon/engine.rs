@@ -243,7 +243,10 @@ impl Engine {
         let mut released = Vec::new();
         for (since, input) in std::mem::take(&mut self.deferred) {
             match input {
-                Input::Command { reply, .. } if boot.saturating_sub(since) > COMMAND_AGE_MAX => {
+                // Whoever has been told that nothing was done must not be surprised later.
+                Input::Command { reply, .. }
+                    if reply.is_closed() || boot.saturating_sub(since) > COMMAND_AGE_MAX =>
+                {
                     let _ = reply
                         .send(Err("the daemon held all work back for too long; nothing was done".into()));
                 }
@@ -305,8 +308,19 @@ impl Engine {
             Input::ConfigTrouble(problem) => self.config_trouble(problem),
             other if !self.is_ready() => self.put_off(other),
             Input::Answered { attempt, exchange } => self.answered(draft, attempt, &exchange),
-            Input::Looked { account, began, servers, exchange } => {
-                self.looked(draft, &account, began, &servers, exchange);
+            // What was read under another clock cannot be put in order with what happened since.
+            Input::Looked { account, epoch, .. } if epoch != self.watch.epoch() => {
+                self.book.look_again(&account);
+            }
+            Input::Looked { account, began, servers, exchange, .. } => {
+                self.looked(draft, &account, began.min(draft.now), &servers, exchange);
+            }
+            Input::Command { reply, .. } if reply.is_closed() => {}
+            // A reload claims what is due by the settings before: a command of the same moment comes after it.
+            command @ Input::Command { .. }
+                if !draft.turn.claims.is_empty() || draft.turn.config.is_some() =>
+            {
+                self.put_off(command);
             }
             Input::Command { run, reply } => commands.push((run, reply)),
             Input::Reload(reload) => self.reload(draft, *reload),
@@ -327,10 +341,18 @@ impl Engine {
 
     /// Records a draft. A journal that cannot be written stops everything until it can.
     async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
+        let commands = draft.turn.claims.iter().any(|claim| claims::rule_of(&claim.head).is_none());
+        let mut retried = false;
         let recorded = loop {
             match self.parts.store.record(&draft.turn).await {
+                // A commit that failed may have arrived all the same: only the journal knows, so begin again from it.
+                Ok(recorded) if retried && (commands || recorded.claimed.contains(&None)) => {
+                    let what = "a turn was recorded again after a failure, and what came of the first time is not known";
+                    return Err(StoreError::Conflict { what: what.into() }.into());
+                }
                 Ok(recorded) => break recorded,
                 Err(StoreError::Unusable { journal, what }) => {
+                    retried = true;
                     if !self.store_trouble {
                         self.store_trouble = true;
                         let text = format!(
@@ -402,7 +424,8 @@ impl Engine {
                     self.tasks.spawn_on(talk.ask(attempt, action, servers, not_after), io);
                 }
                 Act::Look { servers, limit, .. } => {
-                    self.tasks.spawn_on(talk.look(servers, limit), io);
+                    let epoch = self.watch.epoch();
+                    self.tasks.spawn_on(talk.look(servers, limit, epoch), io);
                 }
                 Act::Greet { epoch, .. } => {
                     self.tasks.spawn_on(talk.greet(epoch), io);

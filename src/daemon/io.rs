@@ -43,11 +43,11 @@ impl Talk {
     }
 
     /// Looks at servers.
-    pub(super) async fn look(self, servers: Vec<ServerNo>, limit: Duration) {
+    pub(super) async fn look(self, servers: Vec<ServerNo>, limit: Duration, epoch: u64) {
         let began = self.clock.now();
         let exchange = self.line.cloud.look(&servers, limit).await;
         let account = self.account.clone();
-        self.report(Input::Looked { account, began, servers, exchange }).await;
+        self.report(Input::Looked { account, began, epoch, servers, exchange }).await;
     }
 
     /// Asks for nothing but a signed answer: keys and clock are judged by it.

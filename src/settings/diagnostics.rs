@@ -114,19 +114,27 @@ const OPEN_KEYS: [&str; 6] = ["site", "endpoint", "region", "rate", "batch", "ca
 /// The source with everything hidden that may be a secret: a key that was put into the file by mistake, in whatever shape,
 /// must not be shown when the mistake is. Of the tables of accounts only what is surely open stays.
 fn masked(source: &str) -> String {
-    let (mut in_accounts, mut in_value) = (false, false);
+    let (mut in_accounts, mut in_value, mut in_text) = (false, false, false);
     let mut lines = String::with_capacity(source.len());
     for line in source.split_inclusive('\n') {
         let text = line.trim_start();
-        if text.starts_with('[') && text.contains(']') && !text.contains(['"', '\'', '=']) {
-            in_accounts = text.trim_start_matches('[').trim_start().starts_with("accounts");
+        let fences = text.matches("\"\"\"").count() + text.matches("'''").count();
+        if !in_text
+            && text.starts_with('[')
+            && text.contains(']')
+            && !text.contains('=')
+            && !text.contains(',')
+        {
+            in_accounts = text.contains("accounts");
             in_value = false;
             lines.push_str(line);
             continue;
         }
         // A value may go on over several lines; the next assignment ends it at the latest.
-        in_value &= !text.contains('=');
+        in_value &= in_text || !text.contains('=');
         in_value |= if in_accounts { !is_open(text) } else { may_hold_a_secret(text) };
+        // A text over several lines ends where its quotes do, whatever stands in it.
+        in_text = in_value && (in_text != (fences % 2 == 1));
         if in_value {
             lines.push_str(&masked_line(line));
         } else {
@@ -216,8 +224,10 @@ mod tests {
             "access_key canary",
             "access_key: canary",
             "secret_key = \"\"\"\ncanary\n\"\"\"",
+            "secret_key = \"\"\"\nfirst=\ncanary\n\"\"\"",
             "endpoint = \"https://canary:pw@host\"",
             "[accounts.a.access_key]\nvalue = \"canary\"",
+            "[accounts.\"b\"]\nncloud = \"canary\"",
         ];
 
         for line in lines {

@@ -450,3 +450,22 @@ async fn killed_while_the_clock_was_wrong_it_goes_on_when_the_clock_is_right_aga
     assert_eq!(world.told().await, ["rule morning done: 1001 started, 1002 started"]);
     assert_eq!(world.asked().len(), 1);
 }
+
+#[tokio::test]
+async fn an_open_stop_gives_way_to_a_newer_start_although_that_was_missed() {
+    let text = "[rules.down]\ncron = \"0 8 * * *\"\nstop = [\"web\"]\nwindow = \"2h\"\n\
+                [rules.up]\ncron = \"10 8 * * *\"\nstart = [\"web\"]\n";
+    let mut world = World::at("2026-11-23T07:59:30Z").with(text).fates(&[Fate::Throttled; 3]);
+    world.force("1001", "RUN", "NULL");
+    world.force("1002", "RUN", "NULL");
+    world.run_and_kill(35).await;
+    let asked = world.asked().len();
+    world.pass(1800);
+
+    world.run(600).await;
+
+    let told = world.told().await;
+    assert!(told.contains(&"up missed 1 (down)".to_owned()), "{told:?}");
+    assert!(told.contains(&"rule down skipped: 1001 superseded, 1002 superseded".to_owned()), "{told:?}");
+    assert_eq!(world.asked().len(), asked);
+}

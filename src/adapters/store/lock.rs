@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::unusable;
@@ -28,7 +28,27 @@ impl Holder {
 
 /// The lock, held until it is dropped. The system lets go of it when the process ends, however it ends.
 pub(super) struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
+}
+
+/// Which file stands at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        std::fs::metadata(path).map(|meta| Self::from(&meta))
+    }
+}
+
+impl From<&std::fs::Metadata> for Place {
+    fn from(meta: &std::fs::Metadata) -> Self {
+        Self { device: meta.dev(), inode: meta.ino() }
+    }
 }
 
 impl Lock {
@@ -57,7 +77,13 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(name.as_bytes()))
             .map_err(|error| unusable(journal, &format!("lock file `{}`: {error}", path.display())))?;
-        Ok(Self { _file: file })
+        Ok(Self { file, path })
+    }
+
+    /// Whether the lock file still stands where others look for it.
+    pub(super) fn is_in_place(&self) -> bool {
+        let held = self.file.metadata().map(|meta| Place::from(&meta));
+        matches!((held, Place::of(&self.path)), (Ok(held), Ok(there)) if held == there)
     }
 }
 

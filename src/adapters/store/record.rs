@@ -55,6 +55,7 @@ pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded,
     if turn.is_empty() {
         return Ok(Recorded::default());
     }
+    store.check_place()?;
     let mut connection = store.connection().await?;
     let recorded = async {
         let mut tx = connection.begin_with(BEGIN).await?;

@@ -15,7 +15,7 @@ use crate::domain::name::{AccountName, Action, AttemptId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, aftermath};
 use crate::domain::server::{Found, Sight};
-use crate::domain::target::{Event, State};
+use crate::domain::target::{Event, SETTLE_AFTER_ANSWER, State};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::AttemptResult;
@@ -68,7 +68,13 @@ impl Engine {
                 }
                 _ => {}
             }
-            self.book.touched.insert(server.clone(), draft.now);
+            // What was taken, or may have been, shows a little later: sights until then say nothing to those that wait.
+            let settles = match &aftermath {
+                Aftermath::Accepted | Aftermath::MaybeDone { .. } => SETTLE_AFTER_ANSWER,
+                Aftermath::NotDone { .. } | Aftermath::Hopeless(_) => Duration::ZERO,
+            };
+            let settled = draft.now.saturating_add(settles).unwrap_or(Timestamp::MAX);
+            self.book.touched.insert(server.clone(), settled);
             for run in self.book.open_targets_of(&server) {
                 self.book.happen(draft, run, &server, &Event::Answered(attempt, &aftermath));
             }

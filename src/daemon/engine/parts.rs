@@ -34,6 +34,8 @@ pub enum Input {
         account: AccountName,
         /// When it began.
         began: Timestamp,
+        /// The watch's epoch when it began.
+        epoch: u64,
         /// The servers that were asked for.
         servers: Vec<ServerNo>,
         /// What came of it.

@@ -130,7 +130,10 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestam
         }
         Event::Shared(other) => Progress {
             state: other.state.clone(),
-            asked: other.asked,
+            asked: if other.asked == Asked::Yes { Asked::Yes } else { progress.asked },
+            in_failure_state: progress.in_failure_state || other.in_failure_state,
+            tried_failure_state: progress.tried_failure_state || other.tried_failure_state,
+            look_by: progress.look_by.max(other.look_by),
             attempts: progress.attempts + 1,
             first_asked: progress.first_asked.or(other.first_asked),
             askable: None,
@@ -261,7 +264,9 @@ fn asking(
         Event::Restarted => {
             let reason =
                 Reason::new(ReasonKind::NoAnswer, "the program ended while the request was on its way");
-            let not_before = later(now.max(later(since, ATTEMPT_LIMIT)), SETTLE_AFTER_SILENCE);
+            // A moment that a wrong clock put into the far future must not blind it.
+            let sent_by = later(since, ATTEMPT_LIMIT).min(later(now, ATTEMPT_LIMIT));
+            let not_before = later(now.max(sent_by), SETTLE_AFTER_SILENCE);
             let then = Then::Retry {
                 wait: Wait::Fixed(Duration::ZERO),
                 batch_max: progress.batch_max.unwrap_or(usize::MAX),
