@@ -119,12 +119,10 @@ fn masked(source: &str) -> String {
     for line in source.split_inclusive('\n') {
         let text = line.trim_start();
         let fences = text.matches("\"\"\"").count() + text.matches("'''").count();
-        if !in_text
-            && text.starts_with('[')
-            && text.contains(']')
-            && !text.contains('=')
-            && !text.contains(',')
-        {
+        // A list inside a value looks like a header, but no header of ours but those of accounts has quotes.
+        let quoted = text.contains(['"', '\'']) && !text.contains("accounts");
+        let header = text.starts_with('[') && text.contains(']') && !text.contains(['=', ',']);
+        if header && !quoted && !in_text {
             in_accounts = text.contains("accounts");
             in_value = false;
             lines.push_str(line);
@@ -217,6 +215,7 @@ mod tests {
             "access_key = { file = \"/x\", literal = \"canary\" }",
             "access_key = { canary = \"x\" }",
             "access_key = [\n  \"canary\",\n]",
+            "access_key = [\n[\"canary\"]\n]",
             "access_key.\"canary\" = 1",
             "access_key = { file = \"/x\" } , secret_key = \"canary\"",
             "acces_key = \"canary\"",
