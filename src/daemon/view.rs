@@ -120,7 +120,7 @@ fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {
                 "server": target.server.no.as_str(),
                 "account": target.server.account.as_str(),
                 "name": target.name,
-                "state": state_word(&target.progress.state),
+                "state": target.progress.state.word(),
                 "why": why(&target.progress.state),
                 "outcome": outcome.map(|outcome| outcome.word()),
                 "attempts": target.progress.attempts,
@@ -130,18 +130,6 @@ fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {
     let mut value = head(id, &run.head, settings);
     extend(&mut value, json!({"targets": targets}));
     value
-}
-
-/// The word for a state, as people read it.
-#[must_use]
-pub fn state_word(state: &State) -> &'static str {
-    match state {
-        State::Waiting { .. } => "waiting",
-        State::Asking { .. } => "asking",
-        State::Looking { .. } => "looking",
-        State::Moving { .. } => "moving",
-        State::Ended { .. } => "ended",
-    }
 }
 
 fn why(state: &State) -> Option<String> {
@@ -238,7 +226,7 @@ fn target_line(record: &TargetRecord, zone: &TimeZone) -> Value {
         "server": record.target.server.no.as_str(),
         "account": record.target.server.account.as_str(),
         "name": record.target.name,
-        "state": state_word(&progress.state),
+        "state": progress.state.word(),
         "why": why(&progress.state),
         "outcome": progress.outcome().map(|outcome| outcome.word()),
         "reason": progress.outcome().and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()),

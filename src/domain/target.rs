@@ -91,6 +91,20 @@ pub enum State {
     },
 }
 
+impl State {
+    /// The word in logs, the journal and JSON.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Waiting { .. } => "waiting",
+            Self::Asking { .. } => "asking",
+            Self::Looking { .. } => "looking",
+            Self::Moving { .. } => "moving",
+            Self::Ended { .. } => "ended",
+        }
+    }
+}
+
 /// What ends a target early once nothing of it is on the wire.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mark {

@@ -43,6 +43,18 @@ impl SqliteStore {
         }
     }
 
+    /// What a transaction came to. A failed commit can leave the connection in a state that nobody knows, so it is given up.
+    fn settled<T>(
+        &self,
+        connection: &mut PoolConnection<Sqlite>,
+        result: Result<T, Failure>,
+    ) -> Result<T, StoreError> {
+        if result.is_err() {
+            connection.close_on_drop();
+        }
+        result.map_err(|failure| self.failed(failure))
+    }
+
     async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.writer.acquire().await.map_err(|error| self.unusable(&error))
     }
@@ -64,11 +76,7 @@ pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded,
         Ok(recorded)
     };
     let recorded = recorded.await;
-    if recorded.is_err() {
-        // A failed commit can leave the connection in a state that nobody knows; the next one begins afresh.
-        connection.close_on_drop();
-    }
-    recorded.map_err(|failure| store.failed(failure))
+    store.settled(&mut connection, recorded)
 }
 
 async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
@@ -173,7 +181,7 @@ async fn write_target(tx: &mut Tx<'_>, run: RunId, target: &Target) -> Result<()
     .bind(target.server.no.as_str())
     .bind(target.name.as_deref())
     .bind(i64::try_from(target.limit.as_millis()).unwrap_or(i64::MAX))
-    .bind(row::state_word(&target.progress.state))
+    .bind(target.progress.state.word())
     .bind(row::to_json(&target.progress)?)
     .bind(target.revision)
     .bind(outcome.map(|outcome| outcome.word()))
@@ -190,7 +198,7 @@ async fn write_change(tx: &mut Tx<'_>, change: &Change) -> Result<(), Failure> {
          WHERE run = ? AND account = ? AND server = ? AND revision = ? AND outcome IS NULL",
     )
     .bind(change.name.as_deref())
-    .bind(row::state_word(&change.progress.state))
+    .bind(change.progress.state.word())
     .bind(row::to_json(&change.progress)?)
     .bind(outcome.map(|outcome| outcome.word()))
     .bind(outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()))
@@ -319,10 +327,7 @@ pub(super) async fn prune(store: &SqliteStore, before: Timestamp) -> Result<u64,
         Ok(rows)
     };
     let pruned = pruned.await;
-    if pruned.is_err() {
-        connection.close_on_drop();
-    }
-    pruned.map_err(|failure| store.failed(failure))
+    store.settled(&mut connection, pruned)
 }
 
 async fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, Failure> {

@@ -57,17 +57,6 @@ struct ProgressRow {
     first_asked: Option<Timestamp>,
 }
 
-/// The word for the state column.
-pub(super) fn state_word(state: &State) -> &'static str {
-    match state {
-        State::Waiting { .. } => "waiting",
-        State::Asking { .. } => "asking",
-        State::Looking { .. } => "looking",
-        State::Moving { .. } => "moving",
-        State::Ended { .. } => "ended",
-    }
-}
-
 pub(super) fn to_json(progress: &Progress) -> Result<String, serde_json::Error> {
     serde_json::to_string(&ProgressRow {
         state: state_row(&progress.state),

@@ -179,13 +179,7 @@ fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy, now: T
         Found::Server(condition) => condition,
     };
     let standing = condition.standing(policy.action);
-    let progress = Progress {
-        absent_since: None,
-        seen: Some(sight.began),
-        askable: None,
-        in_failure_state: standing == Standing::AskableOnce,
-        ..progress
-    };
+    let progress = Progress { askable: None, ..noted(progress, standing, sight) };
     match standing {
         Standing::Goal => match policy.opposite_unanswered.map(|at| later(at, SIGNATURE_AGE_MAX)) {
             // The opposite request may still arrive and undo what this read shows.
@@ -211,6 +205,17 @@ fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy, now: T
             wait(progress, later(now, BUSY_EVERY), Reason::new(ReasonKind::Busy, words))
         }
         Standing::Gone => gone(progress, format!("the server is at {condition}"), now),
+    }
+}
+
+/// What every read that shows the server leaves behind, whatever follows from it.
+fn noted(progress: Progress, standing: Standing, sight: &Sight) -> Progress {
+    Progress {
+        absent_since: None,
+        seen: Some(sight.began),
+        in_failure_state: standing == Standing::AskableOnce,
+        look_by: None,
+        ..progress
     }
 }
 
@@ -401,13 +406,7 @@ fn seen_while_looking(
         return absent(progress, sight, now);
     };
     let standing = condition.standing(policy.action);
-    let progress = Progress {
-        absent_since: None,
-        seen: Some(sight.began),
-        in_failure_state: standing == Standing::AskableOnce,
-        look_by: None,
-        ..progress
-    };
+    let progress = noted(progress, standing, sight);
     if let (Standing::OnItsWay | Standing::Askable | Standing::AskableOnce | Standing::Busy, Some(mark)) =
         (standing, progress.mark.clone())
     {
@@ -510,13 +509,7 @@ fn seen_while_moving(
         return absent(progress, sight, now);
     };
     let standing = condition.standing(policy.action);
-    let progress = Progress {
-        absent_since: None,
-        seen: Some(sight.began),
-        in_failure_state: standing == Standing::AskableOnce,
-        look_by: None,
-        ..progress
-    };
+    let progress = noted(progress, standing, sight);
     match standing {
         Standing::Goal => {
             let outcome = Outcome::at_goal(policy.action, progress.asked);
