@@ -10,10 +10,13 @@ mod host;
 mod load;
 mod person;
 mod plan;
+mod renew;
 mod run;
 mod sandbox;
 mod show;
 mod status;
+mod value;
+mod why;
 mod world;
 
 use std::path::PathBuf;
@@ -63,6 +66,8 @@ enum Command {
     Check,
     /// Show the coming occurrences
     Plan(plan::Options),
+    /// Show which rules and calendars decide about a server, and what became of it
+    Why(why::Options),
     /// Start groups or servers now, and watch until they run
     Start(person::Options),
     /// Stop groups or servers now, and watch until they are down
@@ -83,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Sandbox(options) => sandbox::main(&options),
         Command::Check => check::main(&cli.common),
         Command::Plan(options) => plan::main(&cli.common, &options),
+        Command::Why(options) => why::main(&cli.common, &options),
         Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),
         Command::Stop(options) => person::main(&cli.common, crate::domain::name::Action::Stop, &options),
         Command::Status => status::main(&cli.common),

@@ -1,13 +1,19 @@
 //! The decisions: what is due, what follows from what was seen, and how a run ends. Pure: it touches nothing and takes `now`.
 
 pub mod breaker;
+pub mod calendar;
 pub mod cron;
 pub mod guard;
+pub mod hash;
+pub mod hours;
+pub mod misread;
 pub mod name;
 pub mod outcome;
 pub mod plan;
 pub mod retry;
 pub mod rule;
+pub mod schedule;
 pub mod server;
 pub mod target;
+pub mod words;
 pub mod zone;

@@ -1,25 +1,36 @@
 //! The configuration: raw shapes as they stand in the file, resolved to values that make sense, or every problem at once.
 
+pub mod advice;
 pub mod diagnostics;
 pub mod duration;
+pub mod ics;
 mod raw;
 mod reader;
 mod resolve;
+mod resolve_calendar;
+mod resolve_moment;
 mod resolve_rule;
+mod resolve_zone;
 pub mod secret;
+pub mod sources;
+pub mod uptime;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::domain::calendar::Calendar;
 use crate::domain::guard::Limits;
-use crate::domain::name::{AccountName, Action, GroupName, RuleName, ServerId};
-use crate::domain::rule::{Group, Rule, When};
+use crate::domain::name::{AccountName, Action, CalendarName, GroupName, RuleName, ServerId};
+use crate::domain::rule::{Group, Rule};
+use crate::domain::schedule::When;
 use diagnostics::Problem;
 use secret::SecretSource;
+use sources::{NoFiles, Shelf, Sources};
 
 /// Requests a second to one account, where the file says nothing.
 pub const RATE_DEFAULT: u32 = 5;
@@ -142,10 +153,14 @@ pub struct Settings {
     pub accounts: BTreeMap<AccountName, Account>,
     /// The groups by name.
     pub groups: BTreeMap<GroupName, Group>,
+    /// The calendars by name.
+    pub calendars: BTreeMap<CalendarName, Arc<Calendar>>,
     /// The rules by name.
     pub rules: BTreeMap<RuleName, Rule>,
     /// The limits.
     pub limits: Limits,
+    /// What the calendars rest on beside the text.
+    pub sources: Sources,
     /// Where the journal is.
     pub store: StoreLocation,
     /// How long ended runs are kept.
@@ -165,6 +180,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// Warnings: the file is valid all the same.
     pub warnings: Vec<Problem>,
+    /// Calendar files that cannot be used as they are now: their last good content is in force.
+    pub stale: Vec<String>,
 }
 
 impl Settings {
@@ -178,7 +195,15 @@ impl Settings {
     /// # Errors
     /// Every problem of the file, in the order of the file.
     pub fn read(text: &str) -> Result<Loaded, Vec<Problem>> {
-        resolve::settings(text)
+        resolve::settings(text, &NoFiles)
+    }
+
+    /// Reads a configuration file's text, with what its calendars rest on.
+    ///
+    /// # Errors
+    /// Every problem of the file, in the order of the file.
+    pub fn read_with(text: &str, shelf: &dyn Shelf) -> Result<Loaded, Vec<Problem>> {
+        resolve::settings(text, shelf)
     }
 
     /// Checks an endpoint that does not come from the file: `https://host`, or `http://` for loopback alone.
@@ -217,18 +242,22 @@ impl Settings {
         self.groups.values().filter(holds).map(|group| group.name.clone()).collect()
     }
 
-    /// Warnings that depend on the date: moments of `at` that have passed.
+    /// Another enabled rule of `hours` that keeps a server up at a moment, with when it closes.
     #[must_use]
-    pub fn warnings_at(&self, now: Timestamp) -> Vec<String> {
-        let passed = |rule: &Rule| match &rule.when {
-            When::At { moments, zone } => moments.iter().all(|at| *at < now).then(|| {
-                let last = moments
-                    .last()
-                    .map(|at| at.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string());
-                format!("rule `{}` has passed: its last moment was {}", rule.name, last.unwrap_or_default())
-            }),
-            When::Cron { .. } => None,
-        };
-        self.rules.values().filter_map(passed).collect()
+    pub fn wanted_by(
+        &self,
+        stopping: &Rule,
+        server: &ServerId,
+        at: Timestamp,
+    ) -> Option<(RuleName, Option<Timestamp>)> {
+        let holding = self.groups_holding(server);
+        let others = self.rules.values().filter(|rule| {
+            let is_other = rule.enabled && rule.name != stopping.name;
+            let is_hours = matches!(rule.schedule.when, When::Hours(_));
+            is_other && is_hours && rule.groups.iter().any(|group| holding.contains(group))
+        });
+        let open = others.filter_map(|rule| Some((rule.name.clone(), rule.schedule.open_span(at)?.closes)));
+        // Of several, the one that keeps it up longest says most.
+        open.max_by_key(|(_, closes)| closes.unwrap_or(Timestamp::MAX))
     }
 }

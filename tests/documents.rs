@@ -4,6 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use sunup::domain::plan::{Explained, explained};
+use sunup::domain::schedule::Fate;
 use sunup::settings::Settings;
 
 fn root() -> PathBuf {
@@ -20,7 +24,7 @@ fn the_example_configuration_is_valid_and_every_key_in_it_is_known() {
 
     let loaded = Settings::read(&example).unwrap_or_else(|problems| panic!("{problems:#?}"));
     assert!(loaded.warnings.is_empty());
-    assert_eq!((loaded.settings.rules.len(), loaded.settings.groups.len()), (3, 2));
+    assert_eq!((loaded.settings.rules.len(), loaded.settings.groups.len()), (4, 2));
 
     // The keys that are commented out are offered as they are, so they must be valid too.
     let uncommented: String = example
@@ -35,7 +39,13 @@ fn the_example_configuration_is_valid_and_every_key_in_it_is_known() {
             }
             _ => line,
         })
-        .filter(|line| *line != "seconds = false" && !line.starts_with("site"))
+        // One of two is offered, and a file that is not there cannot be read.
+        .filter(|line| {
+            *line != "seconds = false"
+                && !line.starts_with("site")
+                && !line.starts_with("ics")
+                && !line.starts_with("only")
+        })
         .collect::<Vec<_>>()
         .join("\n");
     assert!(uncommented.matches("\nbatch").count() == 1 && uncommented.matches("\nfold").count() == 1);
@@ -58,10 +68,54 @@ fn every_toml_example_in_the_documents_is_valid() {
     assert!(checked >= 3, "only {checked} examples were found");
 }
 
+/// The lines of a plan, as `docs/schedules.md` shows them.
+fn planned(settings: &Settings, from: &str, to: &str) -> Vec<String> {
+    let zone = settings.timezone.clone().unwrap();
+    let midnight = |date: &str| zone.to_timestamp(date.parse::<Date>().unwrap().at(0, 0, 0, 0)).unwrap();
+    let lines =
+        explained(settings.rules.values(), midnight(from) - SignedDuration::from_secs(1), midnight(to));
+    let show = |line: &Explained| {
+        let occurrence = &line.occurrence;
+        let zone = &settings.rules[&occurrence.rule].schedule.zone;
+        let at = zone.to_datetime(occurrence.due).strftime("%a %-d %b %H:%M");
+        let what = format!("{at} {} {}", occurrence.action, occurrence.rule);
+        match &line.fate {
+            Fate::Due => what,
+            Fate::Moved(moved) => format!("~ {what}: {moved}"),
+            Fate::Struck(cause) => format!("x {what}: {cause}"),
+        }
+    };
+    lines.iter().map(show).collect()
+}
+
+#[test]
+fn every_example_of_the_schedules_plans_what_stands_below_it() {
+    let document = text("docs/schedules.md");
+    let mut checked = 0;
+    for part in document.split("```toml\n").skip(1) {
+        let (example, rest) = part.split_once("```").unwrap();
+        let zone = "timezone = \"Asia/Seoul\"\ncalendar = \"kr\"\n";
+        let world = "[accounts.main]\nregion = \"KR\"\n[groups.db]\nservers = [\"1\"]\n[groups.web]\nservers = [\"2\"]\n\
+                     [calendars.kr]\nbuiltin = \"kr\"\n";
+        let whole = format!("{zone}{world}{example}");
+        let settings =
+            Settings::read(&whole).unwrap_or_else(|problems| panic!("{example}\n{problems:#?}")).settings;
+        for plan in rest.split("```plan ").skip(1) {
+            let (head, lines) = plan.split_once('\n').unwrap();
+            let (from, to) = head.split_once(' ').unwrap();
+            let want: Vec<&str> = lines.split("```").next().unwrap().lines().collect();
+
+            assert_eq!(planned(&settings, from, to), want, "{example}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 12, "only {checked} plans were found");
+}
+
 #[test]
 fn every_key_that_is_read_is_documented() {
     let (documented, reader) = (text("docs/configuration.md"), text("src/settings/reader.rs"));
-    let calls = ["get(\"", "list(\"", "secret(\"", "one_or_list(\"", "named(\"", "single(\""];
+    let calls = ["get(\"", "list(\"", "secret(\"", "one_or_list(\"", "several(\"", "named(\"", "single(\""];
     let mut keys: Vec<&str> = calls
         .iter()
         .flat_map(|call| reader.split(call).skip(1).filter_map(|rest| rest.split('"').next()))

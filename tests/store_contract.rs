@@ -8,8 +8,8 @@ use sunup::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, R
 use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use sunup::domain::target::{Progress, State};
 use sunup::ports::store::{
-    AttemptResult, Change, Claim, CoveredMark, Entry, HistoryQuery, Intent, MissedRange, Origin, RunHead,
-    Store, StoreError, Target, Turn,
+    AttemptResult, Change, Claim, ConfigText, CoveredMark, Entry, HistoryQuery, Intent, MissedRange, Origin,
+    RunHead, Store, StoreError, Target, Turn,
 };
 
 fn at(seconds: u64) -> Timestamp {
@@ -216,13 +216,17 @@ async fn tells_the_past(store: &dyn Store) {
 
 async fn keeps_the_configuration_that_was_last_in_force(store: &dyn Store) {
     assert!(store.last_config().await.unwrap().is_none());
-    for (text, moment) in [("a", 1), ("b", 2), ("b", 3), ("a", 4)] {
-        store.record(&Turn { config: Some(text.to_owned()), ..turn(moment) }).await.unwrap();
+    let config = |text: &str, sources: &str| ConfigText { text: text.into(), sources: sources.into() };
+    // The same text over other calendars is another configuration.
+    for (text, sources, moment) in
+        [("a", "", 1), ("b", "", 2), ("b", "", 3), ("a", "", 4), ("a", "{}", 5), ("a", "{}", 6)]
+    {
+        store.record(&Turn { config: Some(config(text, sources)), ..turn(moment) }).await.unwrap();
     }
 
     let last = store.last_config().await.unwrap().unwrap();
 
-    assert_eq!((last.text.as_str(), last.since), ("a", at(4)));
+    assert_eq!((last.config, last.since), (config("a", "{}"), at(5)));
 }
 
 async fn forgets_only_what_has_ended(store: &dyn Store) {

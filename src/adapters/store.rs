@@ -46,14 +46,7 @@ impl SqliteStore {
         create_private(path).map_err(|error| unusable(path, &error))?;
         let writer = pool(path, options(path).create_if_missing(false), 1).await?;
         check_version(path, &writer).await?;
-        let migrations = vec![Migration::new(
-            1,
-            "journal".into(),
-            MigrationType::Simple,
-            include_str!("../../migrations/0001_journal.sql").into_sql_str(),
-            false,
-        )];
-        Migrator::with_migrations(migrations).run(&writer).await.map_err(|error| unusable(path, &error))?;
+        migrate(path, &writer).await?;
         let reader = pool(path, options(path).read_only(true), 2).await?;
         let place = lock::Place::of(path).map_err(|error| unusable(path, &error))?;
         Ok(Self { path: path.to_owned(), writer, reader, lock: Some((lock, place)) })
@@ -89,6 +82,42 @@ impl SqliteStore {
         self.reader.close().await;
         self.writer.close().await;
     }
+}
+
+/// The tables in their versions, oldest first.
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "journal", include_str!("../../migrations/0001_journal.sql")),
+    (2, "calendars", include_str!("../../migrations/0002_calendars.sql")),
+];
+
+/// Brings the tables up to date. An older journal is copied aside before, so that nothing can be lost on the way.
+async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
+    let known = version(writer).await.map_err(|error| unusable(path, &error))?;
+    let newest = MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or(0);
+    if known > 0 && known < newest {
+        let aside = format!("{}.before-{newest}", path.display());
+        if !Path::new(&aside).exists() {
+            sqlx::query("VACUUM INTO ?").bind(&aside).execute(writer).await.map_err(|error| {
+                unusable(path, &format!("it could not be copied to {aside} before it is changed: {error}"))
+            })?;
+        }
+        tracing::info!("the journal is brought from version {known} to {newest}; a copy is at {aside}");
+    }
+    let migrations = MIGRATIONS.into_iter().map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let migrator = Migrator::with_migrations(migrations.collect());
+    migrator.run(writer).await.map_err(|error| unusable(path, &error))
+}
+
+/// The version of the tables; 0 for a new file.
+async fn version(writer: &SqlitePool) -> Result<i64, sqlx::Error> {
+    let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'");
+    if table.fetch_optional(writer).await?.is_none() {
+        return Ok(0);
+    }
+    let row = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM _sqlx_migrations");
+    row.fetch_one(writer).await?.try_get("version")
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {

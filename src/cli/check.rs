@@ -1,18 +1,32 @@
-//! `sunup check`: read the configuration, report every problem, touch nothing.
+//! `sunup check`: read the configuration, report every problem, say what it means; touch nothing.
 
+use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::json;
 
 use super::exit::Exit;
 use super::{Common, load, show};
 use crate::adapters::clock::SystemClock;
+use crate::daemon::view;
+use crate::domain::calendar::Calendar;
+use crate::domain::rule::Rule;
+use crate::domain::{plan, words};
 use crate::ports::clock::Clock;
 use crate::settings::diagnostics::{Problem, Severity};
-use crate::settings::{Loaded, Settings};
+use crate::settings::{Loaded, Settings, advice};
+
+/// How many coming dates of a calendar are shown.
+const DATES_SHOWN: usize = 10;
+/// How many rules are told in words; whoever has more asks for one with `plan --rule`.
+const RULES_SHOWN: usize = 50;
+/// How many pieces of advice are shown.
+const ADVICE_SHOWN: usize = 50;
 
 pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     let path = load::path(common);
     let text = load::text(&path)?;
-    let read = Settings::read(&text);
+    let now = SystemClock.now();
+    let read = load::parse(&text, &path, None);
     if common.json {
         let problems = match &read {
             Ok(loaded) => &loaded.warnings,
@@ -21,14 +35,22 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
         for problem in problems {
             show::line(&as_json(problem, &text, &path.display().to_string()).to_string());
         }
+        for sentence in read.iter().flat_map(|loaded| advice::of(&loaded.settings, now)) {
+            show::line(&json!({"severity": "warning", "problem": sentence}).to_string());
+        }
         return Ok(if read.is_ok() { Exit::Done } else { Exit::Config });
     }
-    let Loaded { settings, warnings } = read.map_err(|problems| load::not_valid(&problems, &text, &path))?;
+    let Loaded { settings, warnings, .. } =
+        read.map_err(|problems| load::not_valid(&problems, &text, &path))?;
     if !warnings.is_empty() {
         show::word(&load::rendered(&warnings, &text, &path));
     }
-    for warning in settings.warnings_at(SystemClock.now()) {
-        show::word(&format!("warning: {warning}"));
+    let advice = advice::of(&settings, now);
+    for sentence in advice.iter().take(ADVICE_SHOWN) {
+        show::word(&format!("warning: {sentence}"));
+    }
+    if advice.len() > ADVICE_SHOWN {
+        show::word(&format!("warning: and {} more of this kind", advice.len() - ADVICE_SHOWN));
     }
     let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
     show::line(&format!(
@@ -39,7 +61,71 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
         show::count(servers, "server"),
         show::count(settings.rules.len(), "rule")
     ));
+    print_rules(&settings, now);
+    let today = view::zone_of(Some(&settings), None).to_datetime(now).date();
+    for (name, calendar) in &settings.calendars {
+        print_calendar(name.as_str(), calendar, today);
+    }
     Ok(Exit::Done)
+}
+
+fn print_rules(settings: &Settings, now: Timestamp) {
+    if settings.rules.is_empty() {
+        return;
+    }
+    show::line("");
+    for rule in settings.rules.values().take(RULES_SHOWN) {
+        show::line(&format!("rule {}: {}", rule.name, in_words(rule, now)));
+    }
+    if settings.rules.len() > RULES_SHOWN {
+        let more = settings.rules.len() - RULES_SHOWN;
+        show::line(&format!("and {more} more rules; `sunup plan --rule NAME` tells one"));
+    }
+}
+
+/// `starts db, web at 08:50 on Monday to Friday in Asia/Seoul; next Mon 30 Nov 08:50`.
+pub(super) fn in_words(rule: &Rule, now: Timestamp) -> String {
+    let verbs: Vec<&str> = rule
+        .schedule
+        .actions()
+        .iter()
+        .map(|action| match action.word() {
+            "start" => "starts",
+            _ => "stops",
+        })
+        .collect();
+    let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
+    let next = plan::next(rule, now, Timestamp::MAX).map(|next| {
+        let at = next.due.to_zoned(rule.schedule.zone.clone());
+        let form = if at.year() == now.to_zoned(rule.schedule.zone.clone()).year() { "" } else { " %Y" };
+        let action = if verbs.len() > 1 { format!("{} ", next.action) } else { String::new() };
+        format!("; next {action}{}", at.strftime(&format!("%a %-d %b{form} %H:%M")))
+    });
+    format!(
+        "{} {} {}{}",
+        verbs.join(" and "),
+        groups.join(", "),
+        words::of_rule(rule),
+        next.unwrap_or_default()
+    )
+}
+
+fn print_calendar(name: &str, calendar: &Calendar, today: Date) {
+    show::line(&format!("\ncalendar {name}, the next dates:"));
+    let holidays = calendar.holidays().range(today..).map(|(date, title)| (*date, title.clone()));
+    let workdays = calendar.workdays().range(today..).map(|(date, title)| {
+        let named = if title == "workday" { String::new() } else { format!(": {title}") };
+        (*date, format!("workday{named}"))
+    });
+    let mut dates: Vec<(Date, String)> =
+        holidays.take(DATES_SHOWN).chain(workdays.take(DATES_SHOWN)).collect();
+    dates.sort();
+    if dates.is_empty() {
+        show::line("  none");
+    }
+    for (date, title) in dates.into_iter().take(DATES_SHOWN) {
+        show::line(&format!("  {}  {title}", date.strftime("%a %Y-%m-%d")));
+    }
 }
 
 fn as_json(problem: &Problem, text: &str, path: &str) -> serde_json::Value {

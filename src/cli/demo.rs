@@ -106,17 +106,7 @@ async fn demo(lasts: Duration) -> anyhow::Result<Exit> {
     show::word(&format!(
         "a cloud of {SERVERS} servers at {endpoint}, seven rules, and three faults to come; Ctrl-C ends it\n"
     ));
-    let mut hosted = host(Setup {
-        mode: Mode::Daemon,
-        settings: Arc::clone(&settings),
-        old_settings: None,
-        config_problem: None,
-        lines: world::accounts(&settings, &clock),
-        clock,
-        store: store.clone(),
-        alive: Box::new(|_| {}),
-        alive_every: None,
-    })?;
+    let mut hosted = host(Setup::plain(Mode::Daemon, settings, clock, store.clone()))?;
     let mut signals = signals::Stream::new()?;
     tokio::select! {
         () = tokio::time::sleep(lasts) => {}

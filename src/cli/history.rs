@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::client::{Client, Daemon};
 use super::exit::Exit;
+use super::value::{list, text};
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::SqliteStore;
@@ -43,9 +44,10 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         // A file that is broken must not hide the past.
-        let read = load::text(&load::path(common)).ok();
-        let settings =
-            read.as_deref().and_then(|text| Settings::read(text).ok()).map(|loaded| loaded.settings);
+        let path = load::path(common);
+        let read = load::text(&path).ok();
+        let settings = read.as_deref().and_then(|text| load::parse(text, &path, None).ok());
+        let settings = settings.map(|loaded| loaded.settings);
         let request = request(options, settings.as_ref())?;
         let found = match Client::find(&load::socket(common)).await? {
             Daemon::There(client) => match options.run {
@@ -105,14 +107,6 @@ async fn from_journal(
             Ok(entries.iter().map(|entry| view::entry(entry, settings)).collect())
         }
     }
-}
-
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or("")
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 fn number(value: &Value, field: &str) -> String {

@@ -8,6 +8,7 @@ use anyhow::Context;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
+use super::world;
 use crate::adapters::clock::timer;
 use crate::adapters::notify::LogNotifier;
 use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts};
@@ -22,11 +23,38 @@ pub(super) struct Setup {
     pub(super) settings: Arc<Settings>,
     pub(super) old_settings: Option<Settings>,
     pub(super) config_problem: Option<String>,
+    pub(super) calendar_problem: Option<String>,
     pub(super) lines: BTreeMap<AccountName, AccountLine>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) alive: Box<dyn FnMut(&Beat) + Send>,
     pub(super) alive_every: Option<Duration>,
+    /// Has calendar files looked at.
+    pub(super) reread: Box<dyn Fn() + Send>,
+}
+
+impl Setup {
+    /// An engine that begins with these settings, watched by nobody, over files that do not change.
+    pub(super) fn plain(
+        mode: Mode,
+        settings: Arc<Settings>,
+        clock: Arc<dyn Clock>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            mode,
+            lines: world::accounts(&settings, &clock),
+            settings,
+            old_settings: None,
+            config_problem: None,
+            calendar_problem: None,
+            clock,
+            store,
+            alive: Box::new(|_| {}),
+            alive_every: None,
+            reread: Box::new(|| {}),
+        }
+    }
 }
 
 /// An engine at work.
@@ -48,6 +76,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
         settings: setup.settings,
         old_settings: setup.old_settings,
         config_problem: setup.config_problem,
+        calendar_problem: setup.calendar_problem,
         lines: setup.lines,
         clock: setup.clock,
         store: setup.store,
@@ -60,6 +89,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
             // One wish to build again is as good as two.
             let _ = again.try_send(());
         }),
+        reread: setup.reread,
         alive_every: setup.alive_every,
     };
     let (finished, done) = oneshot::channel();

@@ -8,6 +8,8 @@ use super::exit::Exit;
 use super::show;
 use crate::adapters::environment;
 use crate::settings::diagnostics::{Problem, Style, render};
+use crate::settings::ics;
+use crate::settings::sources::{Fresh, Sources};
 use crate::settings::{Loaded, Settings, StoreLocation};
 
 /// Where the configuration is, if nobody says otherwise.
@@ -35,7 +37,7 @@ pub(super) fn journal(location: &StoreLocation) -> PathBuf {
 
 /// The text of the configuration file.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
-    read_limited(path).map_err(|error| {
+    read_limited(path, Settings::TEXT_BYTES_MAX).map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => {
                 "; name one with --config, or write one after the example in config/sunup.toml"
@@ -49,20 +51,36 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     })
 }
 
-/// More than the largest configuration is not read; the reader of the text then says that it is too large.
-fn read_limited(path: &Path) -> std::io::Result<String> {
+/// More than the most is not read; the reader of the text then says that it is too large.
+fn read_limited(path: &Path, bytes_max: usize) -> std::io::Result<String> {
     let mut text = String::new();
-    let limit = u64::try_from(Settings::TEXT_BYTES_MAX).unwrap_or(u64::MAX) + 1;
+    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX) + 1;
     std::fs::File::open(path)?.take(limit).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// Understands the text of a configuration file, with the calendar files that it names.
+pub(super) fn parse(text: &str, path: &Path, last_good: Option<&Sources>) -> Result<Loaded, Vec<Problem>> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let read = |file: &str| calendar_file(&folder.join(file));
+    Settings::read_with(text, &Fresh { read: &read, last_good })
+}
+
+/// The text of a calendar file. Only plain files are opened: anything else might never end.
+fn calendar_file(path: &Path) -> Result<String, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+        return Err("it is no plain file".into());
+    }
+    read_limited(path, ics::FILE_BYTES_MAX).map_err(failed)
 }
 
 /// Reads the configuration, or fails with every problem shown.
 pub(super) fn settings(common: &Common) -> anyhow::Result<Settings> {
     let path = path(common);
     let text = text(&path)?;
-    match Settings::read(&text) {
-        Ok(Loaded { settings, warnings }) => {
+    match parse(&text, &path, None) {
+        Ok(Loaded { settings, warnings, .. }) => {
             if !warnings.is_empty() {
                 show::word(&rendered(&warnings, &text, &path));
             }

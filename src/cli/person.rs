@@ -151,17 +151,7 @@ async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     world::choose_tls();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Arc::new(settings);
-    let mut hosted = host(Setup {
-        mode: Mode::OneShot,
-        settings: Arc::clone(&settings),
-        old_settings: None,
-        config_problem: None,
-        lines: world::accounts(&settings, &clock),
-        clock,
-        store: store.clone(),
-        alive: Box::new(|_| {}),
-        alive_every: None,
-    })?;
+    let mut hosted = host(Setup::plain(Mode::OneShot, Arc::clone(&settings), clock, store.clone()))?;
     show::word("no daemon is running, so this command carries the run out by itself");
     let (reply, claimed) = oneshot::channel();
     let sent = hosted.inputs.send(Input::Command { run, reply }).await.is_ok();

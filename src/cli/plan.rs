@@ -1,20 +1,28 @@
-//! `sunup plan`: the coming occurrences, by the same function that the daemon uses.
+//! `sunup plan`: the coming occurrences, by the same function that the daemon uses, and what takes others out.
+
+mod against;
+mod ics;
+mod table;
+mod week;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+use super::check::in_words;
 use super::exit::Exit;
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
-use crate::daemon::view;
-use crate::domain::plan::{Occurrence, occurrences};
+use crate::daemon::view::{self, PlanLines};
+use crate::domain::plan::{Explained, explained};
 use crate::domain::rule::Rule;
 use crate::ports::clock::Clock;
 use crate::settings::Settings;
 
-/// The most occurrences that are shown.
-const SHOWN_MAX: usize = 100_000;
+/// The most lines that are shown.
+const SHOWN_MAX: usize = 1_000_000;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -36,59 +44,94 @@ pub(super) struct Options {
     /// Only rules with this server
     #[arg(long, value_name = "NUMBER")]
     server: Option<String>,
+    /// As an iCalendar feed for calendar programs
+    #[arg(long, conflicts_with_all = ["against", "week"])]
+    ics: bool,
+    /// What another configuration would change
+    #[arg(long, value_name = "FILE", conflicts_with = "week")]
+    against: Option<PathBuf>,
+    /// The hours in which each group is meant to be up, as a strip for each day
+    #[arg(long, conflicts_with_all = ["to", "days"])]
+    week: bool,
+}
+
+/// A stretch of time that is planned.
+#[derive(Clone, Copy)]
+struct Stretch {
+    from: Timestamp,
+    to: Timestamp,
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let settings = load::settings(common)?;
     let zone = view::zone_of(Some(&settings), None);
     let now = SystemClock.now();
-    let from = options.from.as_deref().map_or(Ok(now), |text| ask::moment(text, &zone, now))?;
-    let to = match &options.to {
-        Some(text) => ask::moment(text, &zone, now)?,
-        None => from.saturating_add(SignedDuration::from_hours(24 * i64::from(options.days)))?,
-    };
-    if to <= from {
-        return Err(Exit::Usage.with(format!(
-            "the end {} is not after the beginning {}",
-            view::moment(to, &zone),
-            view::moment(from, &zone)
-        )));
-    }
+    let stretch = stretch(options, &zone, now)?;
     let rules = chosen(&settings, options)?;
-    let found: Vec<Occurrence> = occurrences(rules, from, to).take(SHOWN_MAX).collect();
+    if options.week {
+        week::print(&settings, options, &zone, stretch.from, common.json);
+        return Ok(Exit::Done);
+    }
+    if let Some(other) = &options.against {
+        return against::print(common, &settings, options, other, stretch);
+    }
+    let mut found = explained(rules.iter().copied(), stretch.from, stretch.to);
+    let is_cut = found.len() > SHOWN_MAX;
+    found.truncate(SHOWN_MAX);
+    let lines = PlanLines::new(&settings);
+    if options.ics {
+        show::raw(&ics::feed(&found, &lines, now));
+        return Ok(Exit::Done);
+    }
     if common.json {
-        found.iter().for_each(|occurrence| show::line(&view::occurrence(occurrence, &settings).to_string()));
+        show::lines(found.iter().map(|line| lines.json(line)));
         return Ok(Exit::Done);
     }
     show::word(&format!(
         "from {} to {}; zone data: {}",
-        view::moment(from, &zone),
-        view::moment(to, &zone),
+        view::moment(stretch.from, &zone),
+        view::moment(stretch.to, &zone),
         view::zone_data()
     ));
+    if let (Some(_), [rule]) = (&options.rule, rules.as_slice()) {
+        show::word(&format!("rule {}: {}", rule.name, in_words(rule, now)));
+    }
     if found.is_empty() {
         show::word("nothing is planned in this time");
     }
-    print_days(&found, &settings);
-    if found.len() == SHOWN_MAX {
+    table::print(&found, &settings, &lines, &zone);
+    say_what_is_off(&rules);
+    if is_cut {
         show::word(&format!("only the first {SHOWN_MAX} are shown; name an earlier end with --to"));
     }
     Ok(Exit::Done)
 }
 
-fn chosen<'a>(settings: &'a Settings, options: &Options) -> anyhow::Result<Vec<&'a Rule>> {
-    let has_server = |rule: &Rule, number: &str| {
-        settings.servers_of(&rule.groups, rule.action).keys().any(|server| server.no.as_str() == number)
+fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Stretch> {
+    let from = options.from.as_deref().map_or(Ok(now), |text| ask::moment(text, zone, now))?;
+    let to = match &options.to {
+        Some(text) => ask::moment(text, zone, now)?,
+        None => from.saturating_add(SignedDuration::from_hours(24 * i64::from(options.days)))?,
     };
-    let chosen: Vec<&Rule> = settings
-        .rules
-        .values()
-        .filter(|rule| options.rule.as_deref().is_none_or(|name| rule.name.as_str() == name))
-        .filter(|rule| {
-            options.group.as_deref().is_none_or(|name| rule.groups.iter().any(|g| g.as_str() == name))
-        })
-        .filter(|rule| options.server.as_deref().is_none_or(|number| has_server(rule, number)))
-        .collect();
+    if to <= from {
+        return Err(Exit::Usage.with(format!(
+            "the end {} is not after the beginning {}",
+            view::moment(to, zone),
+            view::moment(from, zone)
+        )));
+    }
+    Ok(Stretch { from, to })
+}
+
+fn say_what_is_off(rules: &[&Rule]) {
+    let off: Vec<&str> = rules.iter().filter(|rule| !rule.enabled).map(|rule| rule.name.as_str()).collect();
+    if !off.is_empty() {
+        show::word(&format!("disabled, so without occurrences: {}", off.join(", ")));
+    }
+}
+
+/// The rules that the options ask for.
+fn chosen<'a>(settings: &'a Settings, options: &Options) -> anyhow::Result<Vec<&'a Rule>> {
     for (what, asked, known) in [
         ("rule", &options.rule, settings.rules.keys().map(ToString::to_string).collect::<Vec<_>>()),
         ("group", &options.group, settings.groups.keys().map(ToString::to_string).collect()),
@@ -100,41 +143,26 @@ fn chosen<'a>(settings: &'a Settings, options: &Options) -> anyhow::Result<Vec<&
             );
         }
     }
-    Ok(chosen)
+    Ok(matching(settings, options))
 }
 
-fn print_days(found: &[Occurrence], settings: &Settings) {
-    let zone_of = |occurrence: &Occurrence| view::zone_of(Some(settings), Some(occurrence.rule.as_str()));
-    let mut day = String::new();
-    let mut table = show::table(&["TIME", "ZONE", "ACTION", "GROUPS", "SERVERS", "RULE"]);
-    for occurrence in found {
-        let zone = zone_of(occurrence);
-        let this = shown(occurrence.due, &zone, "%A, %d %B %Y");
-        if this != day {
-            if table.row_count() > 0 {
-                show::line(&format!("{day}\n{}\n", show::trimmed(&table)));
-            }
-            table = show::table(&["TIME", "ZONE", "ACTION", "GROUPS", "SERVERS", "RULE"]);
-            day = this;
-        }
-        let Some(rule) = settings.rules.get(&occurrence.rule) else {
-            continue;
-        };
-        let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
-        table.add_row(vec![
-            shown(occurrence.due, &zone, "%H:%M:%S"),
-            zone.iana_name().unwrap_or("UTC").to_owned(),
-            occurrence.action.word().to_owned(),
-            groups.join(", "),
-            settings.servers_of(&rule.groups, rule.action).len().to_string(),
-            rule.name.to_string(),
-        ]);
-    }
-    if table.row_count() > 0 {
-        show::line(&format!("{day}\n{}", show::trimmed(&table)));
-    }
+fn matching<'a>(settings: &'a Settings, options: &Options) -> Vec<&'a Rule> {
+    let has_server = |rule: &Rule, number: &str| {
+        let groups = rule.groups.iter().filter_map(|name| settings.groups.get(name));
+        groups.flat_map(|group| &group.servers).any(|server| server.as_str() == number)
+    };
+    settings
+        .rules
+        .values()
+        .filter(|rule| options.rule.as_deref().is_none_or(|name| rule.name.as_str() == name))
+        .filter(|rule| {
+            options.group.as_deref().is_none_or(|name| rule.groups.iter().any(|g| g.as_str() == name))
+        })
+        .filter(|rule| options.server.as_deref().is_none_or(|number| has_server(rule, number)))
+        .collect()
 }
 
-fn shown(at: Timestamp, zone: &TimeZone, form: &str) -> String {
-    at.to_zoned(zone.clone()).strftime(form).to_string()
+/// What happens among what is planned.
+fn happening(found: Vec<Explained>) -> impl Iterator<Item = Explained> {
+    found.into_iter().filter(|line| line.fate.happens())
 }

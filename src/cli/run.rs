@@ -1,26 +1,28 @@
 //! `sunup run`: the daemon.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
+use super::renew::{Renewal, calendar_problem};
 use super::{Common, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::logging;
 use crate::adapters::store::{Holder, SqliteStore};
 use crate::daemon::control::{self, Control, ReloadFn};
-use crate::daemon::engine::{Input, Mode, Reload};
+use crate::daemon::engine::{Input, Mode, config_text};
 use crate::daemon::signals::{self, Wanted};
 use crate::daemon::systemd;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError, Turn};
-use crate::settings::{LogLevel, Settings};
+use crate::settings::sources::Sources;
+use crate::settings::{Loaded, LogLevel, Settings};
 
 /// How often a lock held by a command is tried again.
 const LOCK_RETRY: Duration = Duration::from_millis(250);
@@ -30,6 +32,13 @@ struct Beginning {
     settings: Settings,
     old: Option<Settings>,
     problem: Option<String>,
+    stale: Vec<String>,
+}
+
+/// The configuration file, understood; a broken calendar file as it was last good.
+fn read(path: &Path, last_good: Option<&Sources>) -> anyhow::Result<Loaded> {
+    let text = load::text(path)?;
+    load::parse(&text, path, last_good).map_err(|problems| load::not_valid(&problems, &text, path))
 }
 
 pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
@@ -42,11 +51,8 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
 
 async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let path = load::path(common);
-    let read = load::text(&path).and_then(|text| match Settings::read(&text) {
-        Ok(loaded) => Ok(loaded.settings),
-        Err(problems) => Err(load::not_valid(&problems, &text, &path)),
-    });
-    begin_to_log(read.as_ref().ok());
+    let read = read(&path, None);
+    begin_to_log(read.as_ref().ok().map(|loaded| &loaded.settings));
     let location = Settings::store_of(&std::fs::read_to_string(&path).unwrap_or_default());
     let store = match (open(&load::journal(&location)).await, &read) {
         (Ok(store), _) => Arc::new(store),
@@ -58,7 +64,7 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
         (Err(error), _) => return Err(error),
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let Some(beginning) = beginning(read, store.as_ref()).await? else {
+    let Some(beginning) = beginning(&path, read, store.as_ref()).await? else {
         return Ok(Exit::Config);
     };
     if beginning.problem.is_none() {
@@ -69,19 +75,29 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let settings = Arc::new(beginning.settings);
     let zone = settings.timezone.clone().unwrap_or(TimeZone::UTC);
     let mut notifier = systemd::Notifier::new(zone);
+    let (look, looks) = mpsc::channel(1);
     let mut hosted = host(Setup {
-        mode: Mode::Daemon,
-        settings: Arc::clone(&settings),
         old_settings: beginning.old,
         config_problem: beginning.problem,
-        lines: world::accounts(&settings, &clock),
-        clock: Arc::clone(&clock),
-        store: store.clone(),
+        calendar_problem: calendar_problem(&beginning.stale),
         alive: Box::new(move |beat| notifier.beat(beat)),
         alive_every: systemd::Notifier::alive_every(),
+        reread: Box::new(move || {
+            // One wish to look is as good as two.
+            let _ = look.try_send(());
+        }),
+        ..Setup::plain(Mode::Daemon, Arc::clone(&settings), Arc::clone(&clock), store.clone())
     })?;
     let in_force = Arc::new(Mutex::new(settings));
-    let reload = reloader(path, hosted.inputs.clone(), clock, Arc::clone(&in_force));
+    let renewal = Renewal {
+        path,
+        inputs: hosted.inputs.clone(),
+        clock,
+        in_force: Arc::clone(&in_force),
+        one_at_a_time: Arc::default(),
+    };
+    tokio::spawn(renewal.clone().follow_calendars(looks, beginning.stale));
+    let reload = renewal.reloader();
     let socket = load::socket(common);
     let control = Control {
         inputs: hosted.inputs.clone(),
@@ -130,7 +146,7 @@ async fn until_the_end(
 /// together with the marks that rest on them.
 async fn keep_first(store: &SqliteStore, beginning: &Beginning, now: Timestamp) -> anyhow::Result<()> {
     if beginning.old.is_none() && store.last_config().await?.is_none() {
-        let config = Some(beginning.settings.text.clone());
+        let config = Some(config_text(&beginning.settings));
         store.record(&Turn { at: Some(now), config, ..Turn::default() }).await?;
     }
     Ok(())
@@ -168,18 +184,36 @@ async fn open(path: &Path) -> anyhow::Result<SqliteStore> {
 }
 
 /// The file's settings, or the last good ones. `None` if there are none at all, with the problem shown.
-async fn beginning(read: anyhow::Result<Settings>, store: &SqliteStore) -> anyhow::Result<Option<Beginning>> {
+async fn beginning(
+    path: &Path,
+    first: anyhow::Result<Loaded>,
+    store: &SqliteStore,
+) -> anyhow::Result<Option<Beginning>> {
     let stored = store.last_config().await?;
-    let old =
-        stored.as_ref().and_then(|stored| Settings::read(&stored.text).ok()).map(|loaded| loaded.settings);
+    let sources = stored.as_ref().map(|stored| Sources::from_json(&stored.config.sources));
+    // Only now is it known what broken calendar files held when they were good.
+    let read = first.or_else(|problem| match &sources {
+        Some(sources) => read(path, Some(sources)),
+        None => Err(problem),
+    });
+    let old = stored.zip(sources).and_then(|(stored, sources)| {
+        Settings::read_with(&stored.config.text, &sources).ok().map(|loaded| loaded.settings)
+    });
     match (read, old) {
-        (Ok(settings), old) => Ok(Some(Beginning { settings, old, problem: None })),
+        (Ok(loaded), old) => {
+            for warning in &loaded.warnings {
+                tracing::warn!("the configuration: {}: {}; {}", warning.title, warning.cause, warning.remedy);
+            }
+            let Loaded { settings, stale, .. } = loaded;
+            Ok(Some(Beginning { settings, old, problem: None, stale }))
+        }
         (Err(error), Some(old)) => {
             let problem = error.to_string();
             tracing::error!(
                 "the configuration file cannot be used; the last good configuration is in force: {problem}"
             );
-            Ok(Some(Beginning { settings: old.clone(), old: Some(old), problem: Some(problem) }))
+            let problem = Some(problem);
+            Ok(Some(Beginning { settings: old.clone(), old: Some(old), problem, stale: Vec::new() }))
         }
         (Err(error), None) => {
             show::problem(&error);
@@ -202,48 +236,4 @@ fn listen(control: Control, socket: &Path) -> bool {
             false
         }
     }
-}
-
-/// Reads the file again; the engine takes it over between two turns, or keeps what it has.
-fn reloader(
-    path: PathBuf,
-    inputs: mpsc::Sender<Input>,
-    clock: Arc<dyn Clock>,
-    in_force: Arc<Mutex<Arc<Settings>>>,
-) -> ReloadFn {
-    Arc::new(move || {
-        let (path, inputs, clock, in_force) =
-            (path.clone(), inputs.clone(), Arc::clone(&clock), Arc::clone(&in_force));
-        Box::pin(async move {
-            let read = tokio::task::spawn_blocking({
-                let path = path.clone();
-                move || load::text(&path)
-            });
-            let text = read.await.map_err(|error| error.to_string())?;
-            let settings = text.map_err(|error| error.to_string()).and_then(|text| {
-                let problems = |problems: Vec<_>| load::not_valid(&problems, &text, &path).to_string();
-                Settings::read(&text).map(|loaded| Arc::new(loaded.settings)).map_err(problems)
-            });
-            let settings = match settings {
-                Ok(settings) => settings,
-                Err(problem) => {
-                    let told = Input::ConfigTrouble(Some(problem.clone()));
-                    inputs.send(told).await.map_err(|_| "the daemon is about to end".to_owned())?;
-                    return Err(problem);
-                }
-            };
-            let lines = world::accounts(&settings, &clock);
-            let (reply, answer) = oneshot::channel();
-            let reload = Reload { settings: Arc::clone(&settings), lines, reply: Some(reply) };
-            inputs
-                .send(Input::Reload(Box::new(reload)))
-                .await
-                .map_err(|_| "the daemon is about to end".to_owned())?;
-            let difference = answer.await.map_err(|_| {
-                "the journal did not take the configuration; the old one stays in force".to_owned()
-            })?;
-            *in_force.lock().unwrap_or_else(PoisonError::into_inner) = settings;
-            Ok(difference.words())
-        })
-    })
 }

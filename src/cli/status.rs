@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::client::{Client, Daemon};
 use super::exit::Exit;
+use super::value::{list, text};
 use super::{Common, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{SqliteStore, holder};
@@ -72,14 +73,6 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or("")
-}
-
-fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
-    value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
-}
-
 fn print(status: &Value) {
     let pid = status.get("pid").and_then(Value::as_u64).unwrap_or(0);
     show::line(&format!(
@@ -89,6 +82,9 @@ fn print(status: &Value) {
     ));
     if !text(status, "config_problem").is_empty() {
         show::line(&format!("the configuration file is not in force: {}", text(status, "config_problem")));
+    }
+    if !text(status, "calendar_problem").is_empty() {
+        show::line(text(status, "calendar_problem"));
     }
     if !text(status, "held").is_empty() {
         show::line(&format!("holding, so nothing is started or stopped: {}", text(status, "held")));

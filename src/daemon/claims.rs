@@ -7,10 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, Draft, Run};
 use super::lines::Line;
+use super::view;
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::{Missed, Rule, WINDOW_DEFAULT};
+use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, State};
 use crate::ports::notifier::{NoticeKind, Urgency};
@@ -36,7 +38,10 @@ pub struct PersonRun {
 
 /// The due occurrences of one rule, sorted out.
 struct Due {
-    acting: Option<Occurrence>,
+    /// Those whose windows are open: at most one of each action.
+    acting: Vec<Occurrence>,
+    /// The newest of those whose windows have closed: at most one of each action.
+    closed: Vec<Occurrence>,
     missed: Vec<MissedRange>,
     last: Occurrence,
 }
@@ -69,10 +74,8 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
             tell_missed(draft, &missed);
             draft.turn.missed.push(missed);
         }
-        match due.acting {
-            Some(occurrence) => acting.push(occurrence),
-            None => closed.push(due.last.clone()),
-        }
+        acting.extend(due.acting);
+        closed.extend(due.closed);
         book.covered.insert(rule.name.clone(), due.last.due);
         let fingerprint = rule.fingerprint();
         draft.turn.marks.push(CoveredMark { rule: rule.name.clone(), fingerprint, until: due.last.due });
@@ -87,28 +90,52 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
     claim_wishes(book, draft, wishes);
 }
 
+/// The servers that the closing edge of `hours` leaves alone, since another rule's hours want them up, with the reason.
+fn kept_up<'a>(
+    book: &Book,
+    rule: &Rule,
+    occurrence: &Occurrence,
+    servers: impl Iterator<Item = &'a ServerId>,
+) -> BTreeMap<ServerId, Reason> {
+    if occurrence.action != Action::Stop || !matches!(rule.schedule.when, When::Hours(_)) {
+        return BTreeMap::new();
+    }
+    let zone = &rule.schedule.zone;
+    let reason = |server: &ServerId| {
+        let (by, closes) = book.settings.wanted_by(rule, server, occurrence.due)?;
+        let until = closes.map(|at| format!(" until {}", view::moment(at, zone))).unwrap_or_default();
+        Some((server.clone(), Reason::new(ReasonKind::Wanted, format!("rule {by} wants it up{until}"))))
+    };
+    servers.filter_map(reason).collect()
+}
+
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
 fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
-        let (head, servers) = match &wish {
+        let (head, mut servers, kept_up) = match &wish {
             Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
                 let Some(rule) = book.settings.rules.get(&occurrence.rule) else { continue };
-                (head_of(rule, occurrence, draft.now), book.settings.servers_of(&rule.groups, rule.action))
+                let servers = book.settings.servers_of(&rule.groups, occurrence.action);
+                let kept_up = kept_up(book, rule, occurrence, servers.keys());
+                (head_of(rule, occurrence, draft.now), servers, kept_up)
             }
             Wanted::Command(command) => {
-                (head_of_command(command, draft.now), servers_of_command(book, command))
+                (head_of_command(command, draft.now), servers_of_command(book, command), BTreeMap::new())
             }
         };
         if matches!(wish, Wanted::Closed(_)) {
+            servers.retain(|server, _| !kept_up.contains_key(server));
             closed.push((head.clone(), servers.keys().cloned().collect::<Vec<_>>()));
         } else {
             let newer = |server: &ServerId| {
                 let newer = wanted.get(server).filter(|(action, _)| *action != head.action);
                 newer.map(|(_, by)| by.clone()).or_else(|| newer_open(book, server, &head))
             };
-            claims.push(with_targets(book, head.clone(), servers.clone(), newer));
+            claims.push(with_targets(book, head.clone(), servers.clone(), &kept_up, newer));
+            // What is left alone is not taken from an older wish either.
+            servers.retain(|server, _| !kept_up.contains_key(server));
         }
         let words = head.origin.words();
         for server in servers.into_keys() {
@@ -134,47 +161,55 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
 
 /// Goes through everything of a rule that is due by now, in bounded memory.
 fn sort_out(rule: &Rule, first: Occurrence, now: Timestamp, absence: &Reason) -> Due {
-    let mut closed: Option<MissedRange> = None;
-    let mut passed_over: Option<MissedRange> = None;
-    let mut acting: Option<Occurrence> = None;
-    let mut current = first;
-    loop {
-        let window_end = later(current.due, rule.window);
+    let mut closed: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
+    let mut passed_over: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
+    let mut acting: BTreeMap<Action, Occurrence> = BTreeMap::new();
+    let mut last = first.clone();
+    let rest = plan::of_rule(rule, first.due, now);
+    for current in std::iter::once(first).chain(rest) {
+        last = current.clone();
+        let window_end = later(current.due, rule.window(current.action));
         if window_end <= now {
-            extend(&mut closed, &current, absence);
+            extend(&mut closed, current, absence);
         } else if rule.missed == Missed::Skip && now.duration_since(current.due) > LATE_AFTER {
             let reason =
                 Reason::new(ReasonKind::Late, format!("the rule skips what is late ({})", absence.text));
-            extend(&mut passed_over, &current, &reason);
-        } else if let Some(older) = acting.replace(current.clone()) {
+            extend(&mut passed_over, current, &reason);
+        } else if let Some(older) = acting.insert(current.action, current) {
             let reason = Reason::new(ReasonKind::Late, "a newer occurrence of the rule acted instead");
-            extend(&mut passed_over, &older, &reason);
-        }
-        match plan::next(rule, current.due, now) {
-            Some(next) => current = next,
-            None => {
-                let missed = closed.into_iter().chain(passed_over).collect();
-                return Due { acting, missed, last: current };
-            }
+            extend(&mut passed_over, older, &reason);
         }
     }
+    // What passed does nothing itself, and older opposite wishes give way to the newest of it all the same.
+    let mut newest: BTreeMap<Action, Occurrence> = BTreeMap::new();
+    for (_, occurrence) in closed.values().chain(passed_over.values()) {
+        let known = newest.entry(occurrence.action).or_insert_with(|| occurrence.clone());
+        if occurrence.due > known.due {
+            *known = occurrence.clone();
+        }
+    }
+    newest.retain(|action, occurrence| acting.get(action).is_none_or(|acting| acting.due < occurrence.due));
+    let missed = closed.into_values().chain(passed_over.into_values()).map(|(range, _)| range).collect();
+    Due { acting: acting.into_values().collect(), closed: newest.into_values().collect(), missed, last }
 }
 
-fn extend(range: &mut Option<MissedRange>, occurrence: &Occurrence, cause: &Reason) {
-    match range {
-        Some(range) => {
+fn extend(ranges: &mut BTreeMap<Action, (MissedRange, Occurrence)>, occurrence: Occurrence, cause: &Reason) {
+    match ranges.get_mut(&occurrence.action) {
+        Some((range, newest)) => {
             range.last = occurrence.planned;
             range.count += 1;
+            *newest = occurrence;
         }
         None => {
-            *range = Some(MissedRange {
+            let range = MissedRange {
                 rule: occurrence.rule.clone(),
                 action: occurrence.action,
                 first: occurrence.planned,
                 last: occurrence.planned,
                 count: 1,
                 cause: cause.clone(),
-            });
+            };
+            ranges.insert(occurrence.action, (range, occurrence));
         }
     }
 }
@@ -189,14 +224,12 @@ pub(super) fn misses_of(
     covered: Timestamp,
     now: Timestamp,
     absence: &Reason,
-) -> Option<MissedRange> {
-    let mut range = None;
-    let mut after = covered;
-    while let Some(occurrence) = plan::next(rule, after, now) {
-        after = occurrence.due;
-        extend(&mut range, &occurrence, absence);
+) -> Vec<MissedRange> {
+    let mut ranges = BTreeMap::new();
+    for occurrence in plan::of_rule(rule, covered, now) {
+        extend(&mut ranges, occurrence, absence);
     }
-    range
+    ranges.into_values().map(|(range, _)| range).collect()
 }
 
 pub(super) fn tell_missed(draft: &mut Draft, missed: &MissedRange) {
@@ -223,7 +256,7 @@ fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
         groups: rule.groups.clone(),
         planned: occurrence.planned,
         due: occurrence.due,
-        window_end: later(occurrence.due, rule.window),
+        window_end: later(occurrence.due, rule.window(occurrence.action)),
         claimed: now,
     }
 }
@@ -266,12 +299,14 @@ fn with_targets(
     book: &Book,
     head: RunHead,
     servers: BTreeMap<ServerId, Duration>,
+    kept_up: &BTreeMap<ServerId, Reason>,
     newer: impl Fn(&ServerId) -> Option<String>,
 ) -> Claim {
     let too_many = book.settings.limits.forbid_size(servers.len());
     let now = head.claimed;
     let begin = |server: &ServerId| {
         let forbidden = too_many.clone().or_else(|| book.forbidden(head.action, server));
+        let forbidden = forbidden.or_else(|| kept_up.get(server).cloned());
         if let Some(reason) = forbidden {
             return Progress::ended(Outcome::Skipped(reason), now);
         }

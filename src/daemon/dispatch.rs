@@ -204,7 +204,7 @@ fn preflight(book: &Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes
         let Some(rule) = book.settings.rules.get(&occurrence.rule) else {
             continue;
         };
-        for server in book.settings.servers_of(&rule.groups, rule.action).into_keys() {
+        for server in book.settings.servers_of(&rule.groups, occurrence.action).into_keys() {
             let seen = book.sights.get(&server).is_some_and(|(sight, _)| sight.began >= from);
             if !seen && let Some(wishes) = all.get_mut(&server.account) {
                 note_look(&mut wishes.looks, &server.no, from);

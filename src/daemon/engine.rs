@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use self::parts::{Beat, EngineError, Input, Mode, Parts, Reload};
+pub use self::parts::{Beat, Cause, EngineError, Input, Mode, Parts, Reload};
 pub use super::book::AccountLine;
 use super::book::{Book, Draft};
 pub use super::claims::PersonRun;
@@ -27,7 +27,9 @@ use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::target::{Event, State};
 use crate::ports::clock::{Timer, Woken};
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
-use crate::ports::store::{AttemptResult, CoveredMark, Entry, HistoryQuery, StoreError, Turn};
+use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery, StoreError, Turn};
+use crate::settings::Settings;
+use crate::settings::sources::Sources;
 
 /// How many reports and commands may wait for the engine.
 pub const INPUTS_MAX: usize = 1024;
@@ -51,6 +53,16 @@ enum Phase {
     Resuming,
     /// It decides.
     AtWork,
+}
+
+/// What the journal keeps of settings.
+#[must_use]
+pub fn config_text(settings: &Settings) -> ConfigText {
+    let sources = match settings.sources == Sources::default() {
+        true => String::new(),
+        false => settings.sources.to_json(),
+    };
+    ConfigText { text: settings.text.clone(), sources }
 }
 
 /// The engine.
@@ -174,7 +186,7 @@ impl Engine {
                     let old = self.parts.old_settings.take();
                     adopt(&mut self.book, draft, marks, old.as_ref(), &self.absence);
                     if self.parts.config_problem.is_none() {
-                        draft.turn.config = Some(self.parts.settings.text.clone());
+                        draft.turn.config = Some(config_text(&self.parts.settings));
                     }
                 }
             }
@@ -306,6 +318,8 @@ impl Engine {
             Input::CheckAccounts => self.greet = true,
             Input::Prune => self.prune = true,
             Input::ConfigTrouble(problem) => self.config_trouble(problem),
+            Input::RereadCalendars => (self.parts.reread)(),
+            Input::CalendarTrouble(problem) => self.calendar_trouble(problem),
             other if !self.is_ready() => self.put_off(other),
             Input::Answered { attempt, exchange } => self.answered(draft, attempt, &exchange),
             // What was read under another clock cannot be put in order with what happened since.
@@ -481,6 +495,7 @@ impl Engine {
                 Trust::Held { why, .. } => Some(why.text.clone()),
             },
             config_problem: self.parts.config_problem.clone(),
+            calendar_problem: self.parts.calendar_problem.clone(),
         }
     }
 }

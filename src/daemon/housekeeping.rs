@@ -11,8 +11,9 @@ use super::engine::Input;
 type Chore = (&'static str, fn() -> Input);
 
 /// Each chore: when, in UTC with seconds first, and what the engine is told.
-const CHORES: [Chore; 3] = [
+const CHORES: [Chore; 4] = [
     ("0 * * * * *", || Input::Sweep),
+    ("30 * * * * *", || Input::RereadCalendars),
     ("0 17 * * * *", || Input::CheckAccounts),
     ("0 41 3 * * *", || Input::Prune),
 ];

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use super::book::{AccountLine, Book, Draft};
 use super::claims::{misses_of, rule_of, tell_missed};
+use super::view;
 use crate::domain::name::{AccountName, RuleName};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::plan;
 use crate::domain::rule::Rule;
 use crate::domain::target::Event;
 use crate::ports::notifier::{NoticeKind, Urgency};
@@ -74,7 +76,8 @@ pub(super) fn adopt(
     let rules: Vec<_> = book.settings.rules.values().cloned().collect();
     for rule in rules {
         let mark = marks.remove(&rule.name);
-        let same = mark.as_ref().is_some_and(|mark| mark.fingerprint == rule.fingerprint());
+        let was = old.and_then(|old| old.rules.get(&rule.name));
+        let same = mark.as_ref().is_some_and(|mark| is_as_it_was(mark, &rule, was, draft.now));
         match mark {
             Some(mark) if same => {
                 // A mark far in the future was made by a wrong clock: what is claimed stays claimed.
@@ -85,7 +88,7 @@ pub(super) fn adopt(
                 if let Some(mark) = mark {
                     close_old(draft, &mark, old, absence);
                 }
-                begin(book, draft, &rule.name, rule.fingerprint());
+                begin(book, draft, &rule);
             }
         }
     }
@@ -96,9 +99,38 @@ pub(super) fn adopt(
     book.plan_all();
 }
 
-fn begin(book: &mut Book, draft: &mut Draft, rule: &RuleName, fingerprint: String) {
-    book.covered.insert(rule.clone(), draft.now);
-    draft.turn.marks.push(CoveredMark { rule: rule.clone(), fingerprint, until: draft.now });
+/// Whether a rule goes on from its mark: it is as it was, or a calendar has changed since in what lies ahead alone.
+fn is_as_it_was(mark: &CoveredMark, rule: &Rule, was: Option<&Rule>, now: Timestamp) -> bool {
+    if mark.fingerprint == rule.fingerprint() {
+        return true;
+    }
+    let Some(was) =
+        was.filter(|was| was.fingerprint() == mark.fingerprint && was.written() == rule.written())
+    else {
+        return false;
+    };
+    plan::of_rule(was, mark.until, now).eq(plan::of_rule(rule, mark.until, now))
+}
+
+fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule) {
+    book.covered.insert(rule.name.clone(), draft.now);
+    let (name, fingerprint) = (rule.name.clone(), rule.fingerprint());
+    draft.turn.marks.push(CoveredMark { rule: name, fingerprint, until: draft.now });
+    say_if_open(rule, draft.now);
+}
+
+/// A span that is open when its rule comes into force starts nothing: somebody may want to.
+fn say_if_open(rule: &Rule, now: Timestamp) {
+    let Some(span) = rule.schedule.open_span(now).filter(|_| rule.enabled) else { return };
+    let until = span.closes.map(|at| format!(" until {}", view::moment(at, &rule.schedule.zone)));
+    let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
+    tracing::info!(
+        rule = rule.name.as_str(),
+        "rule {} is new and inside its hours{}; it starts nothing now. To start it: sunup start {}",
+        rule.name,
+        until.unwrap_or_default(),
+        groups.join(" ")
+    );
 }
 
 fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
@@ -110,7 +142,7 @@ fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, abse
         );
         return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    if let Some(missed) = misses_of(rule, mark.until, draft.now, absence) {
+    for missed in misses_of(rule, mark.until, draft.now, absence) {
         tell_missed(draft, &missed);
         draft.turn.missed.push(missed);
     }
@@ -128,7 +160,7 @@ pub(super) fn switch(
     for (name, rule) in &settings.rules {
         let same = old.rules.get(name).is_some_and(|old| old.fingerprint() == rule.fingerprint());
         if !same || !book.covered.contains_key(name) {
-            begin(book, draft, name, rule.fingerprint());
+            begin(book, draft, rule);
         }
     }
     for name in old.rules.keys().filter(|name| !settings.rules.contains_key(*name)) {

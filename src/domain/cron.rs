@@ -3,11 +3,12 @@
 mod check;
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use croner::parser::{CronParser, Seconds, Year};
 use jiff::civil::DateTime;
+
+use super::misread::Misread;
 
 /// How many fields an expression has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,16 +19,34 @@ pub enum Fields {
     Six,
 }
 
-/// Why an expression is refused, with the place of the trouble in it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{problem}")]
-pub struct CronError {
-    /// What is wrong, naming the field and the value.
-    pub problem: String,
-    /// The bytes of the expression that are meant.
-    pub span: Range<usize>,
-    /// What would be right.
-    pub remedy: String,
+/// What may stand for the days of the week instead of numbers or names. A calendar says which dates it means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DayWord {
+    /// `WORKDAYS`: Monday to Friday without holidays, and the workdays of the calendar.
+    Workdays,
+    /// `HOLIDAYS`: the dates of the calendar, not weekends.
+    Holidays,
+}
+
+impl DayWord {
+    /// Reads the word, in any case.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        match text.to_ascii_uppercase().as_str() {
+            "WORKDAYS" => Some(Self::Workdays),
+            "HOLIDAYS" => Some(Self::Holidays),
+            _ => None,
+        }
+    }
+
+    /// The word as it is written.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Workdays => "WORKDAYS",
+            Self::Holidays => "HOLIDAYS",
+        }
+    }
 }
 
 /// A cron expression that is fully understood and that comes true on some date.
@@ -39,6 +58,7 @@ pub struct CronExpr {
     fields: Fields,
     cron: Arc<croner::Cron>,
     follows_real_time: bool,
+    day_word: Option<DayWord>,
 }
 
 impl CronExpr {
@@ -48,8 +68,8 @@ impl CronExpr {
     /// either may match otherwise.
     ///
     /// # Errors
-    /// [`CronError`] for anything that is not fully understood, and for what never occurs, such as 31 February.
-    pub fn parse(text: &str, fields: Fields) -> Result<Self, CronError> {
+    /// [`Misread`] for anything that is not fully understood, and for what never occurs, such as 31 February.
+    pub fn parse(text: &str, fields: Fields) -> Result<Self, Misread> {
         let checked = check::check(text, fields)?;
         let parser = CronParser::builder()
             .seconds(match fields {
@@ -59,7 +79,7 @@ impl CronExpr {
             .year(Year::Disallowed)
             .dom_and_dow(checked.days_are_anded)
             .build();
-        let cron = parser.parse(&checked.plain).map_err(|error| CronError {
+        let cron = parser.parse(&checked.plain).map_err(|error| Misread {
             problem: format!("the expression is not understood: {error}"),
             span: 0..text.len(),
             remedy: "write `minute hour day-of-month month day-of-week`, such as `50 8 * * MON-FRI`".into(),
@@ -69,11 +89,12 @@ impl CronExpr {
             fields,
             cron: Arc::new(cron),
             follows_real_time: checked.follows_real_time,
+            day_word: checked.day_word,
         };
         // Any 400 years hold every pair of date and weekday, so this answer does not depend on today.
         match expr.next_civil(DateTime::constant(2000, 1, 1, 0, 0, 0, 0), From::Including) {
             Some(_) => Ok(expr),
-            None => Err(CronError {
+            None => Err(Misread {
                 problem: "the expression never occurs: no month has that day".into(),
                 span: checked.day_of_month,
                 remedy: "use a day that the month has, or `L` for its last day".into(),
@@ -99,6 +120,18 @@ impl CronExpr {
     #[must_use]
     pub fn follows_real_time(&self) -> bool {
         self.follows_real_time
+    }
+
+    /// What stands for the days of the week, if it is a word that only a calendar explains.
+    #[must_use]
+    pub fn day_word(&self) -> Option<DayWord> {
+        self.day_word
+    }
+
+    /// What croner makes of the fields, in English: the date part of it is used in words for people.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        self.cron.describe()
     }
 
     /// The next civil date-time that matches, as if no clock ever changed. `None` when the calendar ends before it.

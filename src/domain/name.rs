@@ -72,6 +72,10 @@ name! {
     GroupName
 }
 name! {
+    /// The name of a calendar.
+    CalendarName
+}
+name! {
     /// The name of a rule.
     RuleName
 }

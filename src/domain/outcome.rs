@@ -83,6 +83,8 @@ kinds! {
     Gone = "gone",
     /// The configuration protects the server.
     Protected = "protected",
+    /// The hours of another rule want the server up.
+    Wanted = "wanted",
     /// A limit of the configuration was reached.
     Limit = "limit",
     /// The rule was removed, disabled or changed.

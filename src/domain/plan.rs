@@ -3,10 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::name::{Action, RuleName};
 use super::rule::Rule;
+use super::schedule::{Fate, Planned, jitter};
 
 /// One planned moment of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,11 +25,36 @@ pub struct Occurrence {
 /// The first occurrence of a rule that is due strictly after `after` and not past `until`.
 #[must_use]
 pub fn next(rule: &Rule, after: Timestamp, until: Timestamp) -> Option<Occurrence> {
-    if !rule.enabled {
-        return None;
-    }
-    let planned = rule.when.next(after, until)?;
-    Some(Occurrence { due: planned, action: rule.action, rule: rule.name.clone(), planned })
+    of_rule(rule, after, until).next()
+}
+
+/// The occurrences of one rule that are due strictly after `after` and not past `until`, in order.
+///
+/// No two are due at one moment, and they are due in the order in which they are planned: jitter never reaches the next
+/// planned moment.
+pub fn of_rule(
+    rule: &Rule,
+    after: Timestamp,
+    until: Timestamp,
+) -> impl Iterator<Item = Occurrence> + use<'_> {
+    let most = rule.schedule.jitter;
+    // What was planned up to the longest jitter ago may still be due.
+    let begin = after.saturating_sub(most).unwrap_or(after);
+    let planned = rule.enabled.then(|| rule.schedule.happening(begin, Timestamp::MAX));
+    let mut planned = planned.into_iter().flatten().take_while(move |planned| planned.at <= until).peekable();
+    let found = std::iter::from_fn(move || {
+        let this = planned.next()?;
+        let jitter = match most.is_zero() {
+            true => SignedDuration::ZERO,
+            false => {
+                let next = rule.schedule.happening(this.at, Timestamp::MAX).next().map(|next| next.at);
+                jitter(rule.name.as_str(), this.at, next, most)
+            }
+        };
+        let due = this.at.saturating_add(jitter).ok()?;
+        Some(Occurrence { due, action: this.action, rule: rule.name.clone(), planned: this.at })
+    });
+    found.skip_while(move |occurrence| occurrence.due <= after).take_while(move |o| o.due <= until)
 }
 
 /// The occurrences of all rules strictly after `after` and not past `until`, in order of due.
@@ -39,20 +65,68 @@ pub fn occurrences<'a>(
     after: Timestamp,
     until: Timestamp,
 ) -> impl Iterator<Item = Occurrence> + 'a {
-    let rules: Vec<&Rule> = rules.into_iter().collect();
+    let mut rules: Vec<_> = rules.into_iter().map(|rule| of_rule(rule, after, until)).collect();
     let mut heap: BinaryHeap<_> = rules
-        .iter()
+        .iter_mut()
         .enumerate()
-        .filter_map(|(index, rule)| next(rule, after, until).map(|first| Reverse((first, index))))
+        .filter_map(|(index, rule)| rule.next().map(|first| Reverse((first, index))))
         .collect();
     std::iter::from_fn(move || {
         let Reverse((occurrence, index)) = heap.pop()?;
-        let following = rules.get(index).and_then(|rule| next(rule, occurrence.due, until));
-        if let Some(following) = following {
+        if let Some(following) = rules.get_mut(index).and_then(Iterator::next) {
             heap.push(Reverse((following, index)));
         }
         Some(occurrence)
     })
+}
+
+/// One line of a plan that explains itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explained {
+    /// The occurrence; for what does not happen, the one that would have been.
+    pub occurrence: Occurrence,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// All that rules plan strictly after `after` and not past `until`, also what a calendar or a clock change takes out, in
+/// order of due. What happens is exactly what [`occurrences`] gives.
+#[must_use]
+pub fn explained<'a>(
+    rules: impl IntoIterator<Item = &'a Rule>,
+    after: Timestamp,
+    until: Timestamp,
+) -> Vec<Explained> {
+    let mut found = Vec::new();
+    for rule in rules.into_iter().filter(|rule| rule.enabled) {
+        if rule.schedule.jitter.is_zero() {
+            let planned = rule.schedule.explained(after, until).into_iter();
+            found.extend(planned.map(|planned| explain(rule, planned, SignedDuration::ZERO)));
+            continue;
+        }
+        let begin = after.saturating_sub(rule.schedule.jitter).unwrap_or(after);
+        for planned in rule.schedule.explained(begin, until) {
+            let next = rule.schedule.happening(planned.at, Timestamp::MAX).next().map(|next| next.at);
+            let jitter = match planned.fate.happens() {
+                true => jitter(rule.name.as_str(), planned.at, next, rule.schedule.jitter),
+                false => SignedDuration::ZERO,
+            };
+            let line = explain(rule, planned, jitter);
+            if line.occurrence.due > after && line.occurrence.due <= until {
+                found.push(line);
+            }
+        }
+    }
+    found.sort_by(|one, other| {
+        (&one.occurrence, !one.fate.happens()).cmp(&(&other.occurrence, !other.fate.happens()))
+    });
+    found
+}
+
+fn explain(rule: &Rule, planned: Planned, jitter: SignedDuration) -> Explained {
+    let due = planned.at.saturating_add(jitter).unwrap_or(planned.at);
+    let occurrence = Occurrence { due, action: planned.action, rule: rule.name.clone(), planned: planned.at };
+    Explained { occurrence, fate: planned.fate }
 }
 
 #[cfg(test)]
@@ -60,21 +134,25 @@ pub(crate) mod tests {
     use super::*;
     use crate::domain::cron::{CronExpr, Fields};
     use crate::domain::name::GroupName;
-    use crate::domain::rule::{Missed, WINDOW_DEFAULT, When};
+    use crate::domain::rule::{Missed, WINDOW_DEFAULT};
+    use crate::domain::schedule::{Dates, Schedule, When};
     use crate::domain::zone::ClockChange;
     use jiff::tz::TimeZone;
+    use std::time::Duration;
 
     pub(crate) fn rule(name: &str, cron: &str, action: Action) -> Rule {
         Rule {
             name: RuleName::new(name).unwrap(),
-            when: When::Cron {
-                expr: CronExpr::parse(cron, Fields::Five).unwrap(),
+            schedule: Schedule {
+                when: When::Cron { expr: CronExpr::parse(cron, Fields::Five).unwrap(), action },
                 zone: TimeZone::get("Asia/Seoul").unwrap(),
                 change: ClockChange::default(),
+                dates: Dates::default(),
+                jitter: Duration::ZERO,
             },
-            action,
             groups: vec![GroupName::new("web").unwrap()],
-            window: WINDOW_DEFAULT,
+            start_window: WINDOW_DEFAULT,
+            stop_window: WINDOW_DEFAULT,
             missed: Missed::Run,
             enabled: true,
             note: None,

@@ -1,13 +1,9 @@
-//! What the configuration says, in values that make sense: rules, groups and when a rule is due.
+//! What the configuration says, in values that make sense: rules and groups.
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use jiff::tz::TimeZone;
-
-use super::cron::CronExpr;
 use super::name::{AccountName, Action, GroupName, RuleName, ServerId, ServerNo};
-use super::zone::{self, ClockChange, Fold, Gap};
+use super::schedule::Schedule;
 
 /// How long after due the program may still act, where a rule says nothing else.
 pub const WINDOW_DEFAULT: Duration = Duration::from_mins(15);
@@ -43,46 +39,6 @@ impl Group {
     }
 }
 
-/// When a rule is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum When {
-    /// Again and again, by a cron expression in a zone.
-    Cron {
-        /// The expression.
-        expr: CronExpr,
-        /// The zone whose wall clock it speaks of.
-        zone: TimeZone,
-        /// What happens where clocks change.
-        change: ClockChange,
-    },
-    /// At named moments, in order.
-    At {
-        /// The moments, sorted, each once.
-        moments: Vec<Timestamp>,
-        /// The zone in which they are shown.
-        zone: TimeZone,
-    },
-}
-
-impl When {
-    /// The zone in which people think of this rule.
-    #[must_use]
-    pub fn zone(&self) -> &TimeZone {
-        match self {
-            Self::Cron { zone, .. } | Self::At { zone, .. } => zone,
-        }
-    }
-
-    /// The first planned moment strictly after `after` and not past `until`.
-    #[must_use]
-    pub fn next(&self, after: Timestamp, until: Timestamp) -> Option<Timestamp> {
-        match self {
-            Self::Cron { expr, zone, change } => zone::next(expr, zone, *change, after, until),
-            Self::At { moments, .. } => moments.iter().copied().find(|at| *at > after && *at <= until),
-        }
-    }
-}
-
 /// What becomes of an occurrence that is claimed late, although its window is still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Missed {
@@ -98,14 +54,14 @@ pub enum Missed {
 pub struct Rule {
     /// Its name.
     pub name: RuleName,
-    /// When it is due.
-    pub when: When,
-    /// What it does.
-    pub action: Action,
+    /// When it is due, and what it does then.
+    pub schedule: Schedule,
     /// The groups it does that to, in the order of the file.
     pub groups: Vec<GroupName>,
-    /// How long after due it may still act.
-    pub window: Duration,
+    /// How long after due it may still start.
+    pub start_window: Duration,
+    /// How long after due it may still stop.
+    pub stop_window: Duration,
     /// What becomes of an occurrence that is claimed late.
     pub missed: Missed,
     /// Whether it has occurrences at all.
@@ -115,30 +71,26 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// How long after due the rule may still act.
+    #[must_use]
+    pub fn window(&self, action: Action) -> Duration {
+        match action {
+            Action::Start => self.start_window,
+            Action::Stop => self.stop_window,
+        }
+    }
+
+    /// One line that is equal for two rules exactly if their schedules were written alike.
+    #[must_use]
+    pub fn written(&self) -> String {
+        format!("{} {}", self.schedule.written(), if self.enabled { "enabled" } else { "disabled" })
+    }
+
     /// One line that is equal for two rules exactly if they plan the same occurrences.
     ///
     /// The journal keeps it beside the covered mark, so that an edited rule never fires the past.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        let zone = self.when.zone().iana_name().unwrap_or("fixed");
-        let when = match &self.when {
-            When::Cron { expr, change, .. } => {
-                let gap = match change.gap {
-                    Gap::After => "after",
-                    Gap::Skip => "skip",
-                };
-                let fold = match change.fold {
-                    Fold::First => "first",
-                    Fold::Second => "second",
-                    Fold::Both => "both",
-                };
-                format!("cron {expr} {zone} gap={gap} fold={fold}")
-            }
-            When::At { moments, .. } => {
-                let moments: Vec<_> = moments.iter().map(ToString::to_string).collect();
-                format!("at {} {zone}", moments.join(","))
-            }
-        };
-        format!("{when} {} {}", self.action, if self.enabled { "enabled" } else { "disabled" })
+        format!("{}{}", self.written(), self.schedule.dates.digest())
     }
 }

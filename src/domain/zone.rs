@@ -41,6 +41,25 @@ pub struct ClockChange {
     pub fold: Fold,
 }
 
+/// Wall-clock times that a search runs through.
+pub trait WallTimes {
+    /// The next one, as if no clock ever changed. `None` when there is none, or the calendar ends before it.
+    fn next_wall(&self, from: DateTime, bound: From) -> Option<DateTime>;
+
+    /// Whether they follow real time, or name wall-clock times that each happen once.
+    fn follows_real_time(&self) -> bool;
+}
+
+impl WallTimes for CronExpr {
+    fn next_wall(&self, from: DateTime, bound: From) -> Option<DateTime> {
+        self.next_civil(from, bound)
+    }
+
+    fn follows_real_time(&self) -> bool {
+        self.follows_real_time()
+    }
+}
+
 /// A stretch of constant offset, entered over a transition unless it is the one in which a search begins.
 struct Stretch {
     offset: Offset,
@@ -63,13 +82,13 @@ impl Stretch {
     }
 }
 
-/// The first instant strictly after `after` and not past `until` at which the expression is due in the zone.
+/// The first instant strictly after `after` and not past `until` at which the times are due in the zone.
 ///
-/// An expression that follows real time ([`CronExpr::follows_real_time`]) runs through every stretch of constant offset;
-/// one that names wall-clock times happens once for each, as [`ClockChange`] says.
+/// What follows real time ([`WallTimes::follows_real_time`]) runs through every stretch of constant offset;
+/// what names wall-clock times happens once for each, as [`ClockChange`] says.
 #[must_use]
 pub fn next(
-    expr: &CronExpr,
+    expr: &impl WallTimes,
     zone: &TimeZone,
     change: ClockChange,
     after: Timestamp,
@@ -89,7 +108,7 @@ pub fn next(
             from = Some((first_wall_time(expr, change, jump, before, stretch.offset), From::Including));
         }
         let (begin, bound) = from.take()?;
-        let wall = expr.next_civil(begin, bound)?;
+        let wall = expr.next_wall(begin, bound)?;
         let instant = stretch.offset.to_timestamp(wall).ok()?;
         let inside = stretch.left.is_none_or(|(end, _)| instant < end);
         if inside && !put_off(expr, change, &stretch, wall) {
@@ -112,7 +131,7 @@ pub fn next(
 
 /// Where a search begins. Inside an hour that is shown again, what was shown before does not count a second time.
 fn first_search(
-    expr: &CronExpr,
+    expr: &impl WallTimes,
     zone: &TimeZone,
     change: ClockChange,
     after: Timestamp,
@@ -134,7 +153,13 @@ fn floor_to_second(at: Timestamp) -> Timestamp {
 }
 
 /// Whether wall-clock times that the jump leaves out happen at the jump.
-fn fires_at_jump(expr: &CronExpr, change: ClockChange, jump: Timestamp, before: Offset, now: Offset) -> bool {
+fn fires_at_jump(
+    expr: &impl WallTimes,
+    change: ClockChange,
+    jump: Timestamp,
+    before: Offset,
+    now: Offset,
+) -> bool {
     let (low, high) = (before.to_datetime(jump), now.to_datetime(jump));
     if expr.follows_real_time()
         || change.gap == Gap::Skip
@@ -143,12 +168,12 @@ fn fires_at_jump(expr: &CronExpr, change: ClockChange, jump: Timestamp, before: 
     {
         return false;
     }
-    expr.next_civil(low, From::Including).is_some_and(|wall| wall < high)
+    expr.next_wall(low, From::Including).is_some_and(|wall| wall < high)
 }
 
 /// Where the search of a stretch begins: past what was already shown once, unless the second time counts.
 fn first_wall_time(
-    expr: &CronExpr,
+    expr: &impl WallTimes,
     change: ClockChange,
     jump: Timestamp,
     before: Offset,
@@ -160,38 +185,66 @@ fn first_wall_time(
 }
 
 /// Whether a match is left to its second instant, behind the transition that ends the stretch.
-fn put_off(expr: &CronExpr, change: ClockChange, stretch: &Stretch, wall: DateTime) -> bool {
+fn put_off(expr: &impl WallTimes, change: ClockChange, stretch: &Stretch, wall: DateTime) -> bool {
     if expr.follows_real_time() || change.fold != Fold::Second {
         return false;
     }
     stretch.left.is_some_and(|(end, after)| wall >= after.to_datetime(end))
 }
 
-/// The instants that a single wall-clock time names in the zone: none in a skipped gap, two only with [`Fold::Both`].
+/// What becomes of one wall-clock time in a zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// It comes once.
+    Once(Timestamp),
+    /// Clocks show it twice: the instants that count.
+    Twice(Vec<Timestamp>),
+    /// Clocks jump over it: it happens at the jump.
+    Moved(Timestamp),
+    /// Clocks jump over it, and it does not happen; the instant of the jump.
+    LeftOut(Timestamp),
+    /// It lies outside all time that can be told.
+    Never,
+}
+
+impl Resolved {
+    /// The instants at which it happens.
+    #[must_use]
+    pub fn instants(self) -> Vec<Timestamp> {
+        match self {
+            Self::Once(at) | Self::Moved(at) => vec![at],
+            Self::Twice(instants) => instants,
+            Self::LeftOut(_) | Self::Never => vec![],
+        }
+    }
+}
+
+/// What a single wall-clock time becomes in the zone.
 #[must_use]
-pub fn instants(wall: DateTime, zone: &TimeZone, change: ClockChange) -> Vec<Timestamp> {
+pub fn resolve(wall: DateTime, zone: &TimeZone, change: ClockChange) -> Resolved {
     use jiff::tz::AmbiguousOffset;
-    let ambiguous = zone.to_ambiguous_timestamp(wall);
     let at = |offset: Offset| offset.to_timestamp(wall).ok();
-    let found = match ambiguous.offset() {
-        AmbiguousOffset::Unambiguous { offset } => vec![at(offset)],
-        AmbiguousOffset::Fold { before, after } => match change.fold {
-            Fold::First => vec![at(before)],
-            Fold::Second => vec![at(after)],
-            Fold::Both => vec![at(before), at(after)],
-        },
+    match zone.to_ambiguous_timestamp(wall).offset() {
+        AmbiguousOffset::Unambiguous { offset } => at(offset).map_or(Resolved::Never, Resolved::Once),
+        AmbiguousOffset::Fold { before, after } => {
+            let chosen = match change.fold {
+                Fold::First => vec![at(before)],
+                Fold::Second => vec![at(after)],
+                Fold::Both => vec![at(before), at(after)],
+            };
+            Resolved::Twice(chosen.into_iter().flatten().collect())
+        }
         AmbiguousOffset::Gap { before, after } => {
             let length = SignedDuration::from_secs(i64::from(after.seconds() - before.seconds()));
             // Read with the offset before the jump, the time lies past it: the last transition by then is the jump.
             let jump = at(before).and_then(|past| zone.preceding(past + SignedDuration::from_secs(1)).next());
-            if change.gap == Gap::After && length <= GAP_MAX {
-                vec![jump.map(|jump| jump.timestamp())]
-            } else {
-                vec![]
+            match jump.map(|jump| jump.timestamp()) {
+                Some(jump) if change.gap == Gap::After && length <= GAP_MAX => Resolved::Moved(jump),
+                Some(jump) => Resolved::LeftOut(jump),
+                None => Resolved::Never,
             }
         }
-    };
-    found.into_iter().flatten().collect()
+    }
 }
 
 #[cfg(test)]
@@ -313,7 +366,7 @@ mod tests {
     fn one_moment_is_resolved_by_the_same_rules() {
         let zone = TimeZone::get("America/New_York").unwrap();
         let show = |wall: &str, change| -> Vec<String> {
-            instants(wall.parse().unwrap(), &zone, change).iter().map(ToString::to_string).collect()
+            resolve(wall.parse().unwrap(), &zone, change).instants().iter().map(ToString::to_string).collect()
         };
 
         assert_eq!(show("2026-03-08T02:30", ClockChange::default()), ["2026-03-08T07:00:00Z"]);

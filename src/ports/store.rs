@@ -177,8 +177,8 @@ pub struct Turn {
     pub marks: Vec<CoveredMark>,
     /// Rules whose marks are dropped, because they are gone.
     pub dropped_marks: Vec<RuleName>,
-    /// The text of a configuration that comes into force with this turn's marks.
-    pub config: Option<String>,
+    /// A configuration that comes into force with this turn's marks.
+    pub config: Option<ConfigText>,
     /// Late sights of ended targets.
     pub remarks: Vec<(RunId, ServerId, String)>,
 }
@@ -213,11 +213,20 @@ pub struct Opening {
     pub unanswered: Vec<(ServerId, Action, Timestamp)>,
 }
 
+/// A configuration as it is kept: all that is needed to read it again later.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ConfigText {
+    /// Its text. It holds no secret: the file may not.
+    pub text: String,
+    /// What its calendars rested on, as JSON; empty if nothing.
+    pub sources: String,
+}
+
 /// A configuration that was in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredConfig {
-    /// Its text.
-    pub text: String,
+    /// The configuration.
+    pub config: ConfigText,
     /// When it came into force.
     pub since: Timestamp,
 }

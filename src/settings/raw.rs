@@ -15,6 +15,8 @@ pub(super) struct At<T> {
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) timezone: Option<At<String>>,
+    pub(super) calendar: Vec<At<String>>,
+    pub(super) calendars: Vec<(At<String>, Calendar)>,
     pub(super) accounts: Vec<(At<String>, Account)>,
     pub(super) groups: Vec<(At<String>, Group)>,
     pub(super) rules: Vec<(At<String>, Rule)>,
@@ -61,18 +63,40 @@ pub(super) struct Group {
     pub(super) stop_within: Option<At<String>>,
 }
 
+/// `[calendars.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Calendar {
+    pub(super) builtin: Option<At<String>>,
+    pub(super) ics: Option<At<String>>,
+    pub(super) ics_match: Option<Vec<At<String>>>,
+    pub(super) dates: Vec<At<String>>,
+    pub(super) workdays: Vec<At<String>>,
+    pub(super) cancel: Vec<At<String>>,
+}
+
 /// `[rules.NAME]`.
 #[derive(Debug, Default)]
 pub(super) struct Rule {
     pub(super) cron: Option<At<String>>,
+    pub(super) hours: Option<At<String>>,
     pub(super) at: Option<Vec<At<String>>>,
     pub(super) start: Option<(Range<usize>, Vec<At<String>>)>,
     pub(super) stop: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) run: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) calendar: Option<Vec<At<String>>>,
+    pub(super) except: Vec<At<String>>,
+    pub(super) only: Vec<At<String>>,
+    pub(super) except_edge: Option<At<String>>,
+    pub(super) from: Option<At<String>>,
+    pub(super) until: Option<At<String>>,
+    pub(super) jitter: Option<At<String>>,
     pub(super) timezone: Option<At<String>>,
     pub(super) seconds: Option<At<bool>>,
     pub(super) enabled: Option<At<bool>>,
     pub(super) note: Option<At<String>>,
     pub(super) window: Option<At<String>>,
+    pub(super) start_window: Option<At<String>>,
+    pub(super) stop_window: Option<At<String>>,
     pub(super) missed: Option<At<String>>,
     pub(super) gap: Option<At<String>>,
     pub(super) fold: Option<At<String>>,

@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, did_you_mean};
-use super::raw::{Account, At, File, Group, Limits, Log, Rule, Secret, SecretPlace, Store};
+use super::raw::{Account, At, Calendar, File, Group, Limits, Log, Rule, Secret, SecretPlace, Store};
 
 /// The largest configuration file, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -33,6 +33,8 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
 fn file(mut top: Table<'_, '_>) -> File {
     File {
         timezone: top.get("timezone"),
+        calendar: top.several("calendar"),
+        calendars: top.named("calendars", "calendar", calendar),
         accounts: top.named("accounts", "account", account),
         groups: top.named("groups", "group", group),
         rules: top.named("rules", "rule", rule),
@@ -64,17 +66,39 @@ fn group(table: &mut Table<'_, '_>) -> Group {
     }
 }
 
+fn calendar(table: &mut Table<'_, '_>) -> Calendar {
+    Calendar {
+        builtin: table.get("builtin"),
+        ics: table.get("ics"),
+        ics_match: table.one_or_list("ics_match").map(|(_, list)| list),
+        dates: table.several("dates"),
+        workdays: table.several("workdays"),
+        cancel: table.several("cancel"),
+    }
+}
+
 fn rule(table: &mut Table<'_, '_>) -> Rule {
     Rule {
         cron: table.get("cron"),
+        hours: table.get("hours"),
         at: table.one_or_list("at").map(|(_, list)| list),
         start: table.list("start"),
         stop: table.list("stop"),
+        run: table.list("run"),
+        calendar: table.one_or_list("calendar").map(|(_, list)| list),
+        except: table.several("except"),
+        only: table.several("only"),
+        except_edge: table.get("except_edge"),
+        from: table.get("from"),
+        until: table.get("until"),
+        jitter: table.get("jitter"),
         timezone: table.get("timezone"),
         seconds: table.get("seconds"),
         enabled: table.get("enabled"),
         note: table.get("note"),
         window: table.get("window"),
+        start_window: table.get("start_window"),
+        stop_window: table.get("stop_window"),
         missed: table.get("missed"),
         gap: table.get("gap"),
         fold: table.get("fold"),
@@ -174,11 +198,16 @@ impl<'i, 'p> Table<'i, 'p> {
     }
 
     fn one_or_list(&mut self, key: &'static str) -> Option<(Range<usize>, Vec<At<String>>)> {
-        let index = self.entries.iter().position(|(name, _)| name.get_ref().as_ref() == key)?;
-        match self.entries.get(index).map(|(_, value)| value.get_ref()) {
+        let entry = self.entries.iter().find(|(name, _)| name.get_ref().as_ref() == key);
+        match entry.map(|(_, value)| value.get_ref()) {
             Some(DeValue::Array(_)) => self.list(key),
             _ => self.get::<String>(key).map(|one| (one.span.clone(), vec![one])),
         }
+    }
+
+    /// One text or a list; nothing where the key is not there.
+    fn several(&mut self, key: &'static str) -> Vec<At<String>> {
+        self.one_or_list(key).map(|(_, list)| list).unwrap_or_default()
     }
 
     /// A secret's place. A literal is noticed and forgotten: its text goes nowhere.

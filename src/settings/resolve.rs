@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-
 use super::diagnostics::{Problem, Severity, did_you_mean};
 use super::raw::{At, File, Secret};
 use super::resolve_rule::RuleReader;
 use super::secret::SecretSource;
+use super::sources::{NoFiles, Shelf, Sources};
 use super::{
     Account, BATCH_DEFAULT, Endpoint, KEEP_DEFAULT, Keys, LIMIT_DEFAULT, Loaded, LogFormat, LogLevel,
     RATE_DEFAULT, Settings, Site, StoreLocation, duration, raw, reader,
@@ -19,30 +18,37 @@ use crate::domain::name::{AccountName, GroupName, NameError, ServerNo};
 use crate::domain::rule::Group;
 
 /// Reads, resolves, and either returns settings or every problem.
-pub(super) fn settings(text: &str) -> Result<Loaded, Vec<Problem>> {
+pub(super) fn settings(text: &str, shelf: &dyn Shelf) -> Result<Loaded, Vec<Problem>> {
     let (file, problems) = reader::read(text);
-    let mut resolver = Resolver { problems };
+    let mut resolver = Resolver { problems, shelf, sources: Sources::default(), stale: Vec::new() };
     let settings = resolver.file(file, text);
-    let mut problems = resolver.problems;
+    let mut problems = std::mem::take(&mut resolver.problems);
     problems.sort_by_key(|problem| problem.span.start);
     if problems.iter().any(|problem| problem.severity == Severity::Error) {
         return Err(problems);
     }
-    Ok(Loaded { settings, warnings: problems })
+    Ok(Loaded { settings, warnings: problems, stale: resolver.stale })
 }
 
 /// Reads `store.url` alone.
 pub(super) fn store_of(text: &str) -> StoreLocation {
     let (file, _) = reader::read(text);
-    Resolver { problems: Vec::new() }.store(file.store).0
+    Resolver { problems: Vec::new(), shelf: &NoFiles, sources: Sources::default(), stale: Vec::new() }
+        .store(file.store)
+        .0
 }
 
 /// Collects problems while values are resolved.
-pub(super) struct Resolver {
+pub(super) struct Resolver<'s> {
     pub(super) problems: Vec<Problem>,
+    pub(super) shelf: &'s dyn Shelf,
+    /// What calendars were found to rest on.
+    pub(super) sources: Sources,
+    /// Files whose last good content is used.
+    pub(super) stale: Vec<String>,
 }
 
-impl Resolver {
+impl Resolver<'_> {
     /// Whether a problem with the zone at the top is told already.
     pub(super) fn has_mistyped_zone(&self) -> bool {
         self.problems
@@ -83,8 +89,10 @@ impl Resolver {
             }
         }
         let limits = self.limits(file.limits, &group_names);
+        let calendars = self.calendars(file.calendars);
+        let default_calendar = self.named_calendars(&calendars, &file.calendar);
         let mut rules = BTreeMap::new();
-        let mut reader = RuleReader::new(timezone.clone(), &group_names);
+        let mut reader = RuleReader::new(timezone.clone(), &group_names, &calendars, default_calendar);
         for (name, raw) in file.rules {
             if let Some(rule) = reader.rule(self, &name, raw) {
                 rules.insert(rule.name.clone(), rule);
@@ -96,8 +104,10 @@ impl Resolver {
             timezone,
             accounts,
             groups,
+            calendars: calendars.resolved,
             rules,
             limits,
+            sources: std::mem::take(&mut self.sources),
             store,
             keep,
             log_format,
@@ -120,20 +130,6 @@ impl Resolver {
                 None
             }
         }
-    }
-
-    pub(super) fn zone(&mut self, zone: &At<String>) -> Option<TimeZone> {
-        if let Ok(found) = TimeZone::get(&zone.value) {
-            return Some(found);
-        }
-        let known: Vec<String> = jiff::tz::db().available().map(|name| name.to_string()).collect();
-        let remedy = match did_you_mean(&zone.value, known.iter().map(String::as_str)) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "use a name of the time zone database, such as `Asia/Seoul`; abbreviations name no zone"
-                .into(),
-        };
-        self.error(zone, format!("unknown time zone `{}`", zone.value), "no such zone", &remedy);
-        None
     }
 
     pub(super) fn duration(

@@ -1,4 +1,6 @@
 //! The whole engine on one thread under virtual time, with the sandbox's model as the cloud: promises by their names.
 
+mod plan_and_deed;
 mod promises;
+mod schedules;
 mod world;

@@ -162,7 +162,9 @@ fn program(folder: &Path) -> Command {
 }
 
 pub(crate) fn json_lines(text: &str) -> Vec<Value> {
-    text.lines()
+    // The last line of a file that is being written may be half there.
+    text.split_inclusive('\n')
+        .filter(|line| line.ends_with('\n'))
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()
 }

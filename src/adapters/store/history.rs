@@ -12,8 +12,8 @@ use super::{SqliteStore, row};
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
-    AttemptRecord, CoveredMark, Entry, HistoryQuery, MissedRange, OpenRun, Opening, Origin, RunHead,
-    RunRecord, StoreError, StoredConfig, Target, TargetRecord,
+    AttemptRecord, ConfigText, CoveredMark, Entry, HistoryQuery, MissedRange, OpenRun, Opening, Origin,
+    RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord,
 };
 
 /// What a row does not tell although it should.
@@ -178,12 +178,15 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
 pub(super) async fn last_config(store: &SqliteStore) -> Result<Option<StoredConfig>, StoreError> {
     let read = async {
         let row = sqlx::query(
-            "SELECT c.text, l.since FROM config_log l JOIN configs c ON c.hash = l.hash ORDER BY l.id DESC LIMIT 1",
+            "SELECT c.text, c.sources, l.since FROM config_log l JOIN configs c ON c.hash = l.hash ORDER BY l.id DESC LIMIT 1",
         )
         .fetch_optional(&store.reader)
         .await?;
         match row {
-            Some(row) => Ok(Some(StoredConfig { text: row.try_get("text")?, since: moment(&row, "since")? })),
+            Some(row) => {
+                let config = ConfigText { text: row.try_get("text")?, sources: row.try_get("sources")? };
+                Ok(Some(StoredConfig { config, since: moment(&row, "since")? }))
+            }
             None => Ok(None),
         }
     };

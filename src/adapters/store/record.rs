@@ -8,8 +8,8 @@ use sqlx::{Connection, Row, Sqlite, Transaction};
 use super::{SqliteStore, row};
 use crate::domain::name::{RunId, ServerId};
 use crate::ports::store::{
-    AttemptResult, Change, Claim, CoveredMark, Intent, MissedRange, Origin, Recorded, StoreError, Target,
-    Turn,
+    AttemptResult, Change, Claim, ConfigText, CoveredMark, Intent, MissedRange, Origin, Recorded, StoreError,
+    Target, Turn,
 };
 
 type Tx<'a> = Transaction<'a, Sqlite>;
@@ -112,8 +112,8 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for rule in &turn.dropped_marks {
         sqlx::query("DELETE FROM marks WHERE rule = ?").bind(rule.as_str()).execute(&mut **tx).await?;
     }
-    if let Some(text) = &turn.config {
-        write_config(tx, text, now).await?;
+    if let Some(config) = &turn.config {
+        write_config(tx, config, now).await?;
     }
     for (run, server, remark) in &turn.remarks {
         sqlx::query(
@@ -300,11 +300,16 @@ async fn write_mark(tx: &mut Tx<'_>, mark: &CoveredMark) -> Result<(), Failure> 
     Ok(())
 }
 
-async fn write_config(tx: &mut Tx<'_>, text: &str, since: i64) -> Result<(), Failure> {
-    let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
-    sqlx::query("INSERT INTO configs (hash, text) VALUES (?, ?) ON CONFLICT (hash) DO NOTHING")
+async fn write_config(tx: &mut Tx<'_>, config: &ConfigText, since: i64) -> Result<(), Failure> {
+    let whole = match config.sources.is_empty() {
+        true => config.text.clone(),
+        false => format!("{}\0{}", config.text, config.sources),
+    };
+    let hash: String = Sha256::digest(whole.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+    sqlx::query("INSERT INTO configs (hash, text, sources) VALUES (?, ?, ?) ON CONFLICT (hash) DO NOTHING")
         .bind(&hash)
-        .bind(text)
+        .bind(&config.text)
+        .bind(&config.sources)
         .execute(&mut **tx)
         .await?;
     sqlx::query(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Engine, Reload};
+use super::{Cause, Engine, Reload, config_text};
 use crate::daemon::book::{Draft, Proof};
 use crate::daemon::claims;
 use crate::daemon::lines::Line;
@@ -33,14 +33,32 @@ impl Engine {
         self.parts.config_problem = problem;
     }
 
+    pub(super) fn calendar_trouble(&mut self, problem: Option<String>) {
+        if problem == self.parts.calendar_problem {
+            return;
+        }
+        match &problem {
+            Some(problem) => {
+                self.tell(NoticeKind::Config, Urgency::NeedsAPerson, format!("{problem}; mend it."));
+            }
+            None => tracing::info!("all calendar files can be used again"),
+        }
+        self.parts.calendar_problem = problem;
+    }
+
     pub(super) fn reload(&mut self, draft: &mut Draft, reload: Reload) {
         // What is due by now belongs to the settings that were in force.
         claims::claim_due(&mut self.book, draft, &self.absence, &[]);
         let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
-        draft.turn.config = Some(reload.settings.text.clone());
+        draft.turn.config = Some(config_text(&reload.settings));
         self.parts.settings = reload.settings;
-        self.parts.config_problem = None;
-        tracing::info!("the configuration was read again: {}", difference.words());
+        match reload.cause {
+            Cause::Configuration => {
+                self.parts.config_problem = None;
+                tracing::info!("the configuration was read again: {}", difference.words());
+            }
+            Cause::Calendars => tracing::info!("calendar files were read again: {}", difference.words()),
+        }
         if let Some(reply) = reload.reply {
             let _ = reply.send(difference);
         }

@@ -54,6 +54,10 @@ pub enum Input {
     Sweep,
     /// Housekeeping: compare keys and clock with every account.
     CheckAccounts,
+    /// Housekeeping: look whether calendar files have changed.
+    RereadCalendars,
+    /// Calendar files that cannot be used, in words; `None` when all are good again.
+    CalendarTrouble(Option<String>),
     /// Housekeeping: forget what is older than the settings keep.
     Prune,
     /// New settings, already found good.
@@ -90,8 +94,19 @@ pub struct Reload {
     pub settings: Arc<Settings>,
     /// Their accounts.
     pub lines: BTreeMap<AccountName, AccountLine>,
+    /// Why they come.
+    pub cause: Cause,
     /// Where the difference goes.
     pub reply: Option<oneshot::Sender<Difference>>,
+}
+
+/// Why settings come into force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The configuration file was read again.
+    Configuration,
+    /// A calendar file has changed; the configuration is as it was.
+    Calendars,
 }
 
 /// Whether the engine is the daemon's or carries out one command.
@@ -113,6 +128,8 @@ pub struct Parts {
     pub old_settings: Option<Settings>,
     /// What is wrong with the configuration file, if the settings are not from it.
     pub config_problem: Option<String>,
+    /// What is wrong with calendar files, if their last good content is in force.
+    pub calendar_problem: Option<String>,
     /// The accounts.
     pub lines: BTreeMap<AccountName, AccountLine>,
     /// The clocks.
@@ -131,6 +148,8 @@ pub struct Parts {
     pub alive: Box<dyn FnMut(&Beat) + Send>,
     /// Has the housekeeping built again: after a set clock its scheduler may stay silent.
     pub rebuild: Box<dyn Fn() + Send>,
+    /// Has calendar files looked at; what has changed comes back as [`Input::Reload`].
+    pub reread: Box<dyn Fn() + Send>,
     /// How often `alive` is to be called even when nothing happens.
     pub alive_every: Option<Duration>,
 }
@@ -146,6 +165,8 @@ pub struct Beat {
     pub held: Option<String>,
     /// What is wrong with the configuration file.
     pub config_problem: Option<String>,
+    /// What is wrong with calendar files.
+    pub calendar_problem: Option<String>,
 }
 
 /// Why the engine ended.

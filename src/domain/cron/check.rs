@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{CronError, Fields};
+use super::{DayWord, Fields};
+use crate::domain::misread::{Misread, Word};
 
 /// What the check found, ready for croner.
 pub(super) struct Checked {
@@ -14,6 +15,8 @@ pub(super) struct Checked {
     pub(super) follows_real_time: bool,
     /// The bytes of the day-of-month field, for what never occurs.
     pub(super) day_of_month: Range<usize>,
+    /// What stands for the days of the week instead of numbers or names.
+    pub(super) day_word: Option<DayWord>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,43 +89,20 @@ impl Kind {
     }
 }
 
-/// One word of the expression and where it stands.
-#[derive(Clone, Copy)]
-struct Word<'a> {
-    text: &'a str,
-    at: usize,
-}
-
-impl<'a> Word<'a> {
-    fn span(self) -> Range<usize> {
-        self.at..self.at + self.text.len()
-    }
-
-    fn error(self, problem: String, remedy: impl Into<String>) -> CronError {
-        CronError { problem, span: self.span(), remedy: remedy.into() }
-    }
-
-    fn split(self, by: char) -> Vec<Word<'a>> {
-        let mut at = self.at;
-        let mut parts = Vec::new();
-        for text in self.text.split(by) {
-            parts.push(Word { text, at });
-            at += text.len() + by.len_utf8();
-        }
-        parts
-    }
-}
-
-pub(super) fn check(text: &str, fields: Fields) -> Result<Checked, CronError> {
+pub(super) fn check(text: &str, fields: Fields) -> Result<Checked, Misread> {
     let all = Word { text, at: 0 };
     if let Some(alias) = text.trim().strip_prefix('@') {
         return check_alias(all, alias, fields);
     }
-    let words = words_of(text);
+    let words = all.words();
     let kinds = kinds_for(all, words.len(), fields)?;
+    let day_word = check_day_word(kinds, &words)?;
     let mut plain = Vec::new();
     for (kind, word) in kinds.iter().zip(&words) {
-        plain.push(check_field(*kind, *word)?);
+        plain.push(match (kind, day_word) {
+            (Kind::DayOfWeek, Some(_)) => "*".to_owned(),
+            _ => check_field(*kind, *word)?,
+        });
     }
     let begins_with_star =
         |kind: Kind| kinds.iter().zip(&words).any(|(k, word)| *k == kind && word.text.starts_with('*'));
@@ -132,15 +112,37 @@ pub(super) fn check(text: &str, fields: Fields) -> Result<Checked, CronError> {
         days_are_anded: begins_with_star(Kind::DayOfMonth) || begins_with_star(Kind::DayOfWeek),
         follows_real_time: begins_with_star(Kind::Minute) || begins_with_star(Kind::Hour),
         day_of_month: day_of_month.map_or(0..text.len(), |(_, word)| word.span()),
+        day_word,
     })
 }
 
-fn words_of(text: &str) -> Vec<Word<'_>> {
-    let base = text.as_ptr().addr();
-    text.split_whitespace().map(|word| Word { text: word, at: word.as_ptr().addr() - base }).collect()
+/// `WORKDAYS` or `HOLIDAYS` alone as the day of the week, with `*` as the day of the month.
+fn check_day_word(kinds: &[Kind], words: &[Word<'_>]) -> Result<Option<DayWord>, Misread> {
+    let field =
+        |wanted: Kind| kinds.iter().zip(words).find(|(kind, _)| **kind == wanted).map(|(_, word)| *word);
+    let (Some(month_day), Some(week_day)) = (field(Kind::DayOfMonth), field(Kind::DayOfWeek)) else {
+        return Ok(None);
+    };
+    let Some(found) = DayWord::read(week_day.text) else {
+        let upper = week_day.text.to_ascii_uppercase();
+        if upper.contains("WORKDAY") || upper.contains("HOLIDAY") {
+            return Err(week_day.error(
+                format!("`{}` in the day of week field is not read", week_day.text),
+                "write `WORKDAYS` or `HOLIDAYS` alone in this field",
+            ));
+        }
+        return Ok(None);
+    };
+    if month_day.text != "*" {
+        return Err(month_day.error(
+            format!("`{}` stands as the day of month beside `{}`", month_day.text, week_day.text),
+            format!("write `*` as the day of month: `{}` names the days already", week_day.text),
+        ));
+    }
+    Ok(Some(found))
 }
 
-fn kinds_for(all: Word<'_>, count: usize, fields: Fields) -> Result<&'static [Kind], CronError> {
+fn kinds_for(all: Word<'_>, count: usize, fields: Fields) -> Result<&'static [Kind], Misread> {
     let five = KINDS.split_first().map_or(&KINDS[..], |(_, five)| five);
     match (fields, count) {
         (Fields::Five, 5) => Ok(five),
@@ -160,7 +162,7 @@ fn kinds_for(all: Word<'_>, count: usize, fields: Fields) -> Result<&'static [Ki
     }
 }
 
-fn check_alias(all: Word<'_>, alias: &str, fields: Fields) -> Result<Checked, CronError> {
+fn check_alias(all: Word<'_>, alias: &str, fields: Fields) -> Result<Checked, Misread> {
     let wanted = format!("@{}", alias.to_ascii_lowercase());
     if wanted == "@reboot" {
         return Err(all.error("`@reboot` names no moment".into(), "name a time, such as `50 8 * * MON-FRI`"));
@@ -181,7 +183,7 @@ fn check_alias(all: Word<'_>, alias: &str, fields: Fields) -> Result<Checked, Cr
     }
 }
 
-fn check_field(kind: Kind, field: Word<'_>) -> Result<String, CronError> {
+fn check_field(kind: Kind, field: Word<'_>) -> Result<String, Misread> {
     let items = field.split(',');
     let mut plain = Vec::new();
     for item in &items {
@@ -202,7 +204,7 @@ fn check_field(kind: Kind, field: Word<'_>) -> Result<String, CronError> {
     Ok(plain.join(","))
 }
 
-fn check_item(kind: Kind, item: Word<'_>) -> Result<String, CronError> {
+fn check_item(kind: Kind, item: Word<'_>) -> Result<String, Misread> {
     if item.text.contains('?') {
         return Err(item.error(format!("`?` in the {} field is not read", kind.name()), "write `*`"));
     }
@@ -221,7 +223,7 @@ fn check_item(kind: Kind, item: Word<'_>) -> Result<String, CronError> {
 }
 
 /// `L`, `LW`, `15W`, `MON#1`, `5L`: each only in its field.
-fn check_special(kind: Kind, item: Word<'_>) -> Result<Option<String>, CronError> {
+fn check_special(kind: Kind, item: Word<'_>) -> Result<Option<String>, Misread> {
     let upper = item.text.to_ascii_uppercase();
     match kind {
         Kind::DayOfMonth if upper == "L" || upper == "LW" || upper == "WL" => {
@@ -262,7 +264,7 @@ fn part_of(item: Word<'_>, from: usize, to: usize) -> Word<'_> {
     Word { text: item.text.get(from..to).unwrap_or(item.text), at: item.at + from }
 }
 
-fn check_step(kind: Kind, item: Word<'_>, values: Word<'_>, step: Word<'_>) -> Result<String, CronError> {
+fn check_step(kind: Kind, item: Word<'_>, values: Word<'_>, step: Word<'_>) -> Result<String, Misread> {
     let (plain, size) = check_values(kind, values)?;
     if size == 1 {
         let (_, high) = kind.range();
@@ -285,7 +287,7 @@ fn check_step(kind: Kind, item: Word<'_>, values: Word<'_>, step: Word<'_>) -> R
 }
 
 /// A star, a value or a range; with the number of values it covers.
-fn check_values(kind: Kind, values: Word<'_>) -> Result<(String, u32), CronError> {
+fn check_values(kind: Kind, values: Word<'_>) -> Result<(String, u32), Misread> {
     if values.text == "*" {
         let (low, high) = kind.range();
         let size = if kind == Kind::DayOfWeek { 7 } else { high - low + 1 };
@@ -323,7 +325,7 @@ fn backward_remedy(kind: Kind, low: Word<'_>, high: Word<'_>) -> String {
     format!("write the two halves: `{}-{last},{first}-{}`", low.text, high.text)
 }
 
-fn number(kind: Kind, value: Word<'_>) -> Result<u32, CronError> {
+fn number(kind: Kind, value: Word<'_>) -> Result<u32, Misread> {
     let upper = value.text.to_ascii_uppercase();
     if let Some(index) = kind.names().iter().position(|name| *name == upper) {
         return Ok(u32::try_from(index).unwrap_or(0) + kind.first());

@@ -1,0 +1,3 @@
+-- What the calendars of a configuration rested on when it came into force: computed holidays and the contents of files, as JSON.
+-- The hash is over the text and this.
+ALTER TABLE configs ADD COLUMN sources TEXT NOT NULL DEFAULT '';

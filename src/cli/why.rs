@@ -1,0 +1,304 @@
+//! `sunup why`: which rules, calendars and limits decide about a server at a moment, and what became of it.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp, ToSpan};
+use serde_json::{Value, json};
+
+use super::check::in_words;
+use super::client::{Client, Daemon};
+use super::exit::Exit;
+use super::value::{list, text};
+use super::{Common, ask, load, show};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::store::SqliteStore;
+use crate::daemon::control::HistoryRequest;
+use crate::daemon::view;
+use crate::domain::guard::{Naming, Subject};
+use crate::domain::name::{Action, ServerId};
+use crate::domain::plan::{self, Explained, Occurrence};
+use crate::domain::rule::Rule;
+use crate::domain::schedule::{Fate, When};
+use crate::ports::clock::Clock;
+use crate::ports::store::{HistoryQuery, Store};
+use crate::settings::Settings;
+
+/// So far back, in days, the occurrence that decides is looked for; the first that finds one counts.
+const LOOK_BACK_DAYS: [i64; 4] = [2, 9, 40, 400];
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// A server, by its number or name
+    #[arg(value_name = "SERVER")]
+    server: String,
+    /// When; now if it is not named
+    #[arg(long, value_name = "TIME")]
+    at: Option<String>,
+}
+
+/// One server at one moment, and everything that is said of it.
+struct Case<'a> {
+    settings: &'a Settings,
+    server: ServerId,
+    name: Option<String>,
+    at: Timestamp,
+    zone: TimeZone,
+    /// The rules whose groups hold it.
+    rules: Vec<&'a Rule>,
+    verdict: Verdict<'a>,
+    /// The last run with it that was due by then, as `history` shows it.
+    past: Option<Value>,
+}
+
+/// What decides about a server at a moment.
+struct Verdict<'a> {
+    /// The newest occurrence that happened by then.
+    last: Option<Occurrence>,
+    /// Rules of hours that want it up, with when they close.
+    wanted: Vec<(&'a Rule, Option<Timestamp>)>,
+    /// What would have happened on that day, and did not.
+    struck: Vec<Explained>,
+    next: Option<Occurrence>,
+}
+
+pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
+    let settings = load::settings(common)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let zone = view::zone_of(Some(&settings), None);
+        let now = SystemClock.now();
+        let at = options.at.as_deref().map_or(Ok(now), |text| ask::moment(text, &zone, now))?;
+        let servers = named(common, &settings, &options.server).await?;
+        for (server, name) in servers {
+            let rules = rules_of(&settings, &server);
+            let verdict = judge(&settings, &rules, &server, at, &zone);
+            let past = past(common, &settings, &server, at).await;
+            let case =
+                Case { settings: &settings, server, name, at, zone: zone.clone(), rules, verdict, past };
+            if common.json {
+                show::line(&case.as_json().to_string());
+            } else {
+                case.print(now);
+            }
+        }
+        Ok(Exit::Done)
+    })
+}
+
+fn rules_of<'a>(settings: &'a Settings, server: &ServerId) -> Vec<&'a Rule> {
+    let groups = settings.groups_holding(server);
+    settings.rules.values().filter(|rule| rule.groups.iter().any(|group| groups.contains(group))).collect()
+}
+
+/// The servers that a number or a name means, with their names where they are known.
+async fn named(
+    common: &Common,
+    settings: &Settings,
+    wanted: &str,
+) -> anyhow::Result<Vec<(ServerId, Option<String>)>> {
+    let listed: Vec<ServerId> =
+        settings.groups.values().flat_map(|group| group.members().collect::<Vec<_>>()).collect();
+    let mut found: Vec<(ServerId, Option<String>)> = Vec::new();
+    for server in listed {
+        if server.no.as_str() == wanted && !found.iter().any(|(known, _)| *known == server) {
+            found.push((server, None));
+        }
+    }
+    let entries = history(common, settings, wanted, None, 1).await.unwrap_or_default();
+    let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
+    for target in targets {
+        let (no, name) = (text(target, "server"), text(target, "name"));
+        if let Some((_, known)) = found.iter_mut().find(|(server, _)| server.no.as_str() == no) {
+            *known = known.take().or_else(|| (!name.is_empty()).then(|| name.to_owned()));
+        } else if name == wanted {
+            let held = settings.groups.values().flat_map(|group| group.members().collect::<Vec<_>>());
+            found.extend(held.into_iter().find(|s| s.no.as_str() == no).map(|s| (s, Some(name.to_owned()))));
+        }
+    }
+    if found.is_empty() {
+        return Err(Exit::Usage.with(format!(
+            "no group of the configuration holds a server `{wanted}`; names are known once a run has seen them, numbers always"
+        )));
+    }
+    Ok(found)
+}
+
+fn judge<'a>(
+    settings: &Settings,
+    rules: &[&'a Rule],
+    server: &ServerId,
+    at: Timestamp,
+    zone: &TimeZone,
+) -> Verdict<'a> {
+    let enabled = || rules.iter().copied().filter(|rule| rule.enabled);
+    // The closing edge of hours leaves alone what another rule's hours want up.
+    let counts = |occurrence: &Occurrence| {
+        let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
+        let left_alone = rule.is_some_and(|rule| {
+            let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
+            is_edge && settings.wanted_by(rule, server, occurrence.due).is_some()
+        });
+        !left_alone
+    };
+    let last = LOOK_BACK_DAYS.into_iter().find_map(|days| {
+        let begin = at.saturating_sub(SignedDuration::from_hours(24 * days)).ok()?;
+        plan::occurrences(enabled(), begin, at).filter(counts).last()
+    });
+    let wanted = enabled().filter_map(|rule| Some((rule, rule.schedule.open_span(at)?.closes))).collect();
+    let date = zone.to_datetime(at).date();
+    let midnight = |date: jiff::civil::Date| zone.to_zoned(date.at(0, 0, 0, 0)).ok().map(|z| z.timestamp());
+    let begin = midnight(date).and_then(|at| at.checked_sub(1.second()).ok()).unwrap_or(at);
+    let end = date.tomorrow().ok().and_then(midnight).unwrap_or(at);
+    let struck =
+        plan::explained(enabled(), begin, end).into_iter().filter(|line| !line.fate.happens()).collect();
+    let next = plan::occurrences(enabled(), at, Timestamp::MAX).next();
+    Verdict { last, wanted, struck, next }
+}
+
+fn shown(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%a %-d %b %Y %H:%M:%S").to_string()
+}
+
+impl Case<'_> {
+    /// What the rules want of the server, in one sentence.
+    fn sentence(&self) -> String {
+        let verdict = &self.verdict;
+        let Some(last) = &verdict.last else {
+            return match verdict.wanted.first() {
+                Some((rule, _)) => format!("the hours of rule {} want it up", rule.name),
+                None => "no rule has decided about it by then: it stays as it is".to_owned(),
+            };
+        };
+        let state = if last.action == Action::Start { "up" } else { "down" };
+        let by = format!("rule {} was to {} it at {}", last.rule, last.action, shown(last.due, &self.zone));
+        let until = verdict.next.as_ref().filter(|next| next.action != last.action).map(|next| {
+            format!(", until rule {} is to {} it at {}", next.rule, next.action, shown(next.due, &self.zone))
+        });
+        format!("meant to be {state}: {by}{}", until.unwrap_or_default())
+    }
+
+    /// Why limits keep an action away from the server.
+    fn limits(&self) -> Vec<String> {
+        let groups = self.settings.groups_holding(&self.server);
+        let forbidden = |action: Action| {
+            let name = self.name.as_deref().map_or(Naming::NotYetSeen, Naming::Named);
+            let subject = Subject { no: &self.server.no, name, groups: &groups };
+            let reason = self.settings.limits.forbid(action, &subject)?;
+            let verb = if action == Action::Start { "started" } else { "stopped" };
+            Some(format!("it is never {verb}: {}", reason.text))
+        };
+        [Action::Start, Action::Stop].into_iter().filter_map(forbidden).collect()
+    }
+
+    fn groups(&self) -> Vec<String> {
+        self.settings.groups_holding(&self.server).iter().map(ToString::to_string).collect()
+    }
+
+    fn print(&self, now: Timestamp) {
+        let (server, zone) = (&self.server, &self.zone);
+        show::line(&format!(
+            "server {}{} of account {}, in {}, at {} ({})",
+            server.no,
+            self.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default(),
+            server.account,
+            self.groups().join(", "),
+            shown(self.at, zone),
+            zone.iana_name().unwrap_or("UTC")
+        ));
+        show::line(&self.sentence());
+        for line in &self.verdict.struck {
+            if let Fate::Struck(cause) = &line.fate {
+                let (rule, action) = (&line.occurrence.rule, line.occurrence.action);
+                let due = shown(line.occurrence.due, zone);
+                show::line(&format!("  not on that day: rule {rule} {action} at {due}: {cause}"));
+            }
+        }
+        for (rule, closes) in &self.verdict.wanted {
+            let until = closes.map(|at| format!(" until {}", shown(at, zone))).unwrap_or_default();
+            let rest = "closing edges of other hours leave it up";
+            show::line(&format!("  inside the hours of rule {}{until}: {rest}", rule.name));
+        }
+        for limit in self.limits() {
+            show::line(&format!("  {limit}"));
+        }
+        show::line("\nits rules:");
+        for rule in &self.rules {
+            show::line(&format!("  {}: {}", rule.name, in_words(rule, now)));
+        }
+        if self.rules.is_empty() {
+            show::line("  none: it stands in no group that a rule names");
+        }
+        match &self.past {
+            Some(run) => {
+                show::line(&format!("\nthe last run with it by then: {}", run_words(run, &self.server)));
+            }
+            None => show::line("\nno run with it by then is known"),
+        }
+    }
+
+    fn as_json(&self) -> Value {
+        let verdict = &self.verdict;
+        let occurrence = |occurrence: &Occurrence| view::occurrence(occurrence, self.settings);
+        let lines = view::PlanLines::new(self.settings);
+        let line = |line: &Explained| serde_json::from_str(&lines.json(line)).unwrap_or(Value::Null);
+        let meant = match (&verdict.last, verdict.wanted.is_empty()) {
+            (Some(last), _) => Some(if last.action == Action::Start { "up" } else { "down" }),
+            (None, false) => Some("up"),
+            (None, true) => None,
+        };
+        json!({
+            "server": self.server.no.as_str(),
+            "account": self.server.account.as_str(),
+            "name": self.name,
+            "at": view::moment(self.at, &self.zone),
+            "groups": self.groups(),
+            "meant": meant,
+            "decided_by": verdict.last.as_ref().map(occurrence),
+            "next": verdict.next.as_ref().map(occurrence),
+            "skipped": verdict.struck.iter().map(line).collect::<Vec<_>>(),
+            "inside_hours_of": verdict.wanted.iter().map(|(rule, closes)| json!({
+                "rule": rule.name.as_str(),
+                "until": closes.map(|at| view::moment(at, &self.zone)),
+            })).collect::<Vec<_>>(),
+            "limits": self.limits(),
+            "last_run": self.past,
+        })
+    }
+}
+
+fn run_words(run: &Value, server: &ServerId) -> String {
+    let target = list(run, "targets").iter().find(|target| text(target, "server") == server.no.as_str());
+    let outcome = target.map_or(text(run, "outcome"), |target| text(target, "outcome"));
+    let reason = target.map_or("", |target| text(target, "reason"));
+    let who = if text(run, "rule").is_empty() { text(run, "who") } else { text(run, "rule") };
+    let id = run.get("run").and_then(Value::as_i64);
+    let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
+    let more = id.map(|id| format!("; see `sunup history {id}`")).unwrap_or_default();
+    let outcome = if outcome.is_empty() { "not ended yet" } else { outcome };
+    format!("{who} {} due {}: {outcome}{reason}{more}", text(run, "action"), text(run, "due"))
+}
+
+/// The last run with the server that was due by a moment.
+async fn past(common: &Common, settings: &Settings, server: &ServerId, at: Timestamp) -> Option<Value> {
+    let to = at.checked_add(1.second()).ok();
+    history(common, settings, server.no.as_str(), to, 1).await.ok()?.into_iter().next()
+}
+
+async fn history(
+    common: &Common,
+    settings: &Settings,
+    server: &str,
+    to: Option<Timestamp>,
+    limit: u32,
+) -> anyhow::Result<Vec<Value>> {
+    if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
+        let (server, limit) = (Some(server.to_owned()), Some(limit));
+        let request = HistoryRequest { rule: None, server, from: None, to, failed: false, limit };
+        let answer = client.post("/v1/history", &request).await?;
+        return Ok(answer.as_array().cloned().unwrap_or_default());
+    }
+    let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await?;
+    let query = HistoryQuery { server: Some(server.to_owned()), to, limit, ..HistoryQuery::default() };
+    let found = store.history(&query).await?;
+    Ok(found.iter().map(|entry| view::entry(entry, Some(settings))).collect())
+}
