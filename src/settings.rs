@@ -242,22 +242,35 @@ impl Settings {
         self.groups.values().filter(holds).map(|group| group.name.clone()).collect()
     }
 
-    /// Another enabled rule of `hours` that keeps a server up at a moment, with when it closes.
+    /// The rules of `hours` that are open at a moment, by the servers that they want up.
     #[must_use]
-    pub fn wanted_by(
-        &self,
-        stopping: &Rule,
-        server: &ServerId,
-        at: Timestamp,
-    ) -> Option<(RuleName, Option<Timestamp>)> {
-        let holding = self.groups_holding(server);
-        let others = self.rules.values().filter(|rule| {
-            let is_other = rule.enabled && rule.name != stopping.name;
-            let is_hours = matches!(rule.schedule.when, When::Hours(_));
-            is_other && is_hours && rule.groups.iter().any(|group| holding.contains(group))
-        });
-        let open = others.filter_map(|rule| Some((rule.name.clone(), rule.schedule.open_span(at)?.closes)));
-        // Of several, the one that keeps it up longest says most.
-        open.max_by_key(|(_, closes)| closes.unwrap_or(Timestamp::MAX))
+    pub fn open_hours(&self, at: Timestamp) -> OpenHours<'_> {
+        let hours =
+            self.rules.values().filter(|rule| rule.enabled && matches!(rule.schedule.when, When::Hours(_)));
+        let open: Vec<(&Rule, Option<Timestamp>)> =
+            hours.filter_map(|rule| Some((rule, rule.schedule.open_span(at)?.closes))).collect();
+        let mut by_server: BTreeMap<ServerId, Vec<usize>> = BTreeMap::new();
+        for (index, (rule, _)) in open.iter().enumerate() {
+            for server in self.servers_of(&rule.groups, Action::Start).into_keys() {
+                by_server.entry(server).or_default().push(index);
+            }
+        }
+        OpenHours { open, by_server }
+    }
+}
+
+/// Which rules of `hours` want which servers up at one moment.
+pub struct OpenHours<'a> {
+    open: Vec<(&'a Rule, Option<Timestamp>)>,
+    by_server: BTreeMap<ServerId, Vec<usize>>,
+}
+
+impl<'a> OpenHours<'a> {
+    /// Another rule than this one that wants a server up, with when it closes: of several the one that closes last.
+    #[must_use]
+    pub fn wanting(&self, stopping: &RuleName, server: &ServerId) -> Option<(&'a Rule, Option<Timestamp>)> {
+        let open = self.by_server.get(server)?.iter().filter_map(|index| self.open.get(*index));
+        let others = open.filter(|(rule, _)| rule.name != *stopping);
+        others.max_by_key(|(_, closes)| closes.unwrap_or(Timestamp::MAX)).copied()
     }
 }

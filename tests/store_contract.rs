@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use sqlx::SqlSafeStr;
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sunup::adapters::store::{Holder, SqliteStore};
 use sunup::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
@@ -149,7 +152,7 @@ async fn finds_what_was_open(store: &dyn Store) {
     let (change, intent) = asking(run, "1001", 41, 0);
     let progress = change.progress.clone();
     let rule = RuleName::new("morning").unwrap();
-    let mark = CoveredMark { rule, fingerprint: "cron …".into(), until: at(0) };
+    let mark = CoveredMark { rule, fingerprint: "cron …".into(), until: at(0), closes: Some(at(7)) };
     let marks = vec![mark.clone()];
     store.record(&Turn { changes: vec![change], intents: vec![intent], marks, ..turn(3) }).await.unwrap();
 
@@ -234,7 +237,12 @@ async fn forgets_only_what_has_ended(store: &dyn Store) {
     let open = claimed(store, "noon", 1, &["1002"]).await;
     let ended = Progress::ended(Outcome::Already, at(2));
     let end = Change { run: old, server: server("1001"), name: None, revision: 0, progress: ended };
-    let mark = CoveredMark { rule: RuleName::new("morning").unwrap(), fingerprint: "f".into(), until: at(0) };
+    let mark = CoveredMark {
+        rule: RuleName::new("morning").unwrap(),
+        fingerprint: "f".into(),
+        until: at(0),
+        closes: None,
+    };
     let ends = vec![(old, RunOutcome::Done)];
     store.record(&Turn { changes: vec![end], ends, marks: vec![mark], ..turn(2) }).await.unwrap();
 
@@ -314,4 +322,30 @@ async fn the_journal_can_be_read_beside_its_writer_and_others_cannot_read_its_fi
     assert!(reader.run(run).await.unwrap().is_some());
     assert!(reader.record(&Turn { claims: vec![claim("noon", 1, &["1"])], ..turn(1) }).await.is_err());
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0);
+}
+
+#[tokio::test]
+async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
+    let first = include_str!("../migrations/0001_journal.sql");
+    let first = Migration::new(1, "journal".into(), MigrationType::Simple, first.into_sql_str(), false);
+    Migrator::with_migrations(vec![first]).run(&pool).await.unwrap();
+    sqlx::query("INSERT INTO configs (hash, text) VALUES ('h', 'old text')").execute(&pool).await.unwrap();
+    sqlx::query("INSERT INTO config_log (hash, since) VALUES ('h', 1000000)").execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let store = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+
+    let last = store.last_config().await.unwrap().unwrap();
+    assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
+    let aside = folder.path().join("sunup.db.before-2");
+    assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
+    let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
+    let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();
+    let row = sqlx::query("SELECT text FROM configs").fetch_one(&copy).await.unwrap();
+    assert_eq!(sqlx::Row::get::<String, _>(&row, 0), "old text");
 }

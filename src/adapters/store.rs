@@ -97,6 +97,8 @@ async fn migrate(path: &Path, writer: &SqlitePool) -> Result<(), StoreError> {
     if known > 0 && known < newest {
         let aside = format!("{}.before-{newest}", path.display());
         if !Path::new(&aside).exists() {
+            // SQLite copies into an empty file too, and this one is its owner's alone.
+            create_private(Path::new(&aside)).map_err(|error| unusable(Path::new(&aside), &error))?;
             sqlx::query("VACUUM INTO ?").bind(&aside).execute(writer).await.map_err(|error| {
                 unusable(path, &format!("it could not be copied to {aside} before it is changed: {error}"))
             })?;

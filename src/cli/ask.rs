@@ -29,7 +29,8 @@ pub(super) fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Res
             "`{text}` is no moment; write `08:50`, `2026-12-01`, `2026-12-01T08:50` or `2026-12-01T08:50:00+09:00`"
         )));
     };
-    Ok(zone.to_timestamp(wall)?)
+    zone.to_timestamp(wall)
+        .map_err(|_| Exit::Usage.with(format!("`{text}` is outside the time that can be told")))
 }
 
 #[cfg(test)]

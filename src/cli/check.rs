@@ -85,29 +85,14 @@ fn print_rules(settings: &Settings, now: Timestamp) {
 
 /// `starts db, web at 08:50 on Monday to Friday in Asia/Seoul; next Mon 30 Nov 08:50`.
 pub(super) fn in_words(rule: &Rule, now: Timestamp) -> String {
-    let verbs: Vec<&str> = rule
-        .schedule
-        .actions()
-        .iter()
-        .map(|action| match action.word() {
-            "start" => "starts",
-            _ => "stops",
-        })
-        .collect();
-    let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
     let next = plan::next(rule, now, Timestamp::MAX).map(|next| {
         let at = next.due.to_zoned(rule.schedule.zone.clone());
         let form = if at.year() == now.to_zoned(rule.schedule.zone.clone()).year() { "" } else { " %Y" };
-        let action = if verbs.len() > 1 { format!("{} ", next.action) } else { String::new() };
+        let both = rule.schedule.actions().len() > 1;
+        let action = if both { format!("{} ", next.action) } else { String::new() };
         format!("; next {action}{}", at.strftime(&format!("%a %-d %b{form} %H:%M")))
     });
-    format!(
-        "{} {} {}{}",
-        verbs.join(" and "),
-        groups.join(", "),
-        words::of_rule(rule),
-        next.unwrap_or_default()
-    )
+    format!("{}{}", words::of_rule(rule), next.unwrap_or_default())
 }
 
 fn print_calendar(name: &str, calendar: &Calendar, today: Date) {

@@ -7,6 +7,8 @@ use super::Common;
 use super::exit::Exit;
 use super::show;
 use crate::adapters::environment;
+use crate::adapters::store::SqliteStore;
+use crate::ports::store::Store;
 use crate::settings::diagnostics::{Problem, Style, render};
 use crate::settings::ics;
 use crate::settings::sources::{Fresh, Sources};
@@ -61,25 +63,33 @@ fn read_limited(path: &Path, bytes_max: usize) -> std::io::Result<String> {
 
 /// Understands the text of a configuration file, with the calendar files that it names.
 pub(super) fn parse(text: &str, path: &Path, last_good: Option<&Sources>) -> Result<Loaded, Vec<Problem>> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let read = |file: &str| calendar_file(&folder.join(file));
+    let read = |file: &str| calendar_file(path, file);
     Settings::read_with(text, &Fresh { read: &read, last_good })
 }
 
-/// The text of a calendar file. Only plain files are opened: anything else might never end.
-fn calendar_file(path: &Path) -> Result<String, String> {
+/// The text of a calendar file beside a configuration. Only plain files are opened: anything else might never end.
+pub(super) fn calendar_file(configuration: &Path, file: &str) -> Result<String, String> {
+    let path = configuration.parent().unwrap_or(Path::new(".")).join(file);
     let failed = |error: std::io::Error| error.to_string();
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
+    if !std::fs::metadata(&path).map_err(failed)?.is_file() {
         return Err("it is no plain file".into());
     }
-    read_limited(path, ics::FILE_BYTES_MAX).map_err(failed)
+    read_limited(&path, ics::FILE_BYTES_MAX).map_err(|error| match error.kind() {
+        std::io::ErrorKind::InvalidData => "it is no text in UTF-8".into(),
+        _ => failed(error),
+    })
 }
 
-/// Reads the configuration, or fails with every problem shown.
+/// Reads the configuration, or fails with every problem shown. A calendar file that is broken is as it was last good for
+/// the daemon, so that a plan says what the daemon does.
 pub(super) fn settings(common: &Common) -> anyhow::Result<Settings> {
     let path = path(common);
     let text = text(&path)?;
-    match parse(&text, &path, None) {
+    let read = parse(&text, &path, None).or_else(|problems| match last_good(&text) {
+        Some(sources) => parse(&text, &path, Some(&sources)),
+        None => Err(problems),
+    });
+    match read {
         Ok(Loaded { settings, warnings, .. }) => {
             if !warnings.is_empty() {
                 show::word(&rendered(&warnings, &text, &path));
@@ -88,6 +98,18 @@ pub(super) fn settings(common: &Common) -> anyhow::Result<Settings> {
         }
         Err(problems) => Err(not_valid(&problems, &text, &path)),
     }
+}
+
+/// What calendars rested on when a configuration last came into force, if the journal can be read.
+fn last_good(text: &str) -> Option<Sources> {
+    let path = journal(&Settings::store_of(text));
+    // On a thread of its own: some commands are inside a runtime already, and one does not stand in another.
+    let read = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+        runtime.block_on(async { SqliteStore::open_to_read(&path).await.ok()?.last_config().await.ok()? })
+    });
+    let stored = read.join().ok()??;
+    Some(Sources::from_json(&stored.config.sources)).filter(|sources| !sources.files.is_empty())
 }
 
 /// An error that shows every problem.

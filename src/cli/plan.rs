@@ -16,13 +16,18 @@ use super::exit::Exit;
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::daemon::view::{self, PlanLines};
-use crate::domain::plan::{Explained, explained};
+use crate::domain::plan::{Explained, explained_first};
 use crate::domain::rule::Rule;
+use crate::domain::schedule::Fate;
 use crate::ports::clock::Clock;
 use crate::settings::Settings;
 
 /// The most lines that are shown.
 const SHOWN_MAX: usize = 1_000_000;
+/// The most events of a feed: calendar programs take no more.
+const FEED_MAX: usize = 20_000;
+/// The longest stretch that is planned, in days.
+const DAYS_MAX: i64 = 3700;
 
 #[derive(Args)]
 pub(super) struct Options {
@@ -51,7 +56,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "FILE", conflicts_with = "week")]
     against: Option<PathBuf>,
     /// The hours in which each group is meant to be up, as a strip for each day
-    #[arg(long, conflicts_with_all = ["to", "days"])]
+    #[arg(long, conflicts_with_all = ["to", "days", "rule", "server"])]
     week: bool,
 }
 
@@ -64,7 +69,7 @@ struct Stretch {
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let settings = load::settings(common)?;
-    let zone = view::zone_of(Some(&settings), None);
+    let zone = main_zone(&settings);
     let now = SystemClock.now();
     let stretch = stretch(options, &zone, now)?;
     let rules = chosen(&settings, options)?;
@@ -75,10 +80,16 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     if let Some(other) = &options.against {
         return against::print(common, &settings, options, other, stretch);
     }
-    let mut found = explained(rules.iter().copied(), stretch.from, stretch.to);
-    let is_cut = found.len() > SHOWN_MAX;
-    found.truncate(SHOWN_MAX);
+    let most = if options.ics { FEED_MAX } else { SHOWN_MAX };
+    let mut found = explained_first(&rules, stretch.from, stretch.to, most);
+    if found.len() > most {
+        found.truncate(most);
+        show::word(&format!("only the first {most} are shown; name an earlier end with --to"));
+    }
     let lines = PlanLines::new(&settings);
+    if options.ics && common.json {
+        return Err(Exit::Usage.with("a feed is not JSON: leave `--ics` or `--json` out"));
+    }
     if options.ics {
         show::raw(&ics::feed(&found, &lines, now));
         return Ok(Exit::Done);
@@ -100,11 +111,16 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         show::word("nothing is planned in this time");
     }
     table::print(&found, &settings, &lines, &zone);
+    say_what_marks_mean(&found);
     say_what_is_off(&rules);
-    if is_cut {
-        show::word(&format!("only the first {SHOWN_MAX} are shown; name an earlier end with --to"));
-    }
     Ok(Exit::Done)
+}
+
+/// The zone by which days are told: the one at the top of the file, or the one that all rules share.
+fn main_zone(settings: &Settings) -> TimeZone {
+    let mut zones = settings.rules.values().map(|rule| &rule.schedule.zone);
+    let shared = zones.next().filter(|first| zones.all(|zone| zone == *first));
+    settings.timezone.clone().or_else(|| shared.cloned()).unwrap_or(TimeZone::UTC)
 }
 
 fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Stretch> {
@@ -113,6 +129,11 @@ fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result
         Some(text) => ask::moment(text, zone, now)?,
         None => from.saturating_add(SignedDuration::from_hours(24 * i64::from(options.days)))?,
     };
+    if to.duration_since(from) > SignedDuration::from_hours(24 * DAYS_MAX) {
+        return Err(
+            Exit::Usage.with(format!("at most {DAYS_MAX} days are planned: name an earlier end with --to"))
+        );
+    }
     if to <= from {
         return Err(Exit::Usage.with(format!(
             "the end {} is not after the beginning {}",
@@ -121,6 +142,15 @@ fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result
         )));
     }
     Ok(Stretch { from, to })
+}
+
+fn say_what_marks_mean(found: &[Explained]) {
+    if found.iter().any(|line| matches!(line.fate, Fate::Struck(_))) {
+        show::word("x: does not happen");
+    }
+    if found.iter().any(|line| matches!(line.fate, Fate::Moved(_))) {
+        show::word("~: a clock change has a part in when");
+    }
 }
 
 fn say_what_is_off(rules: &[&Rule]) {
@@ -141,6 +171,14 @@ fn chosen<'a>(settings: &'a Settings, options: &Options) -> anyhow::Result<Vec<&
             return Err(
                 Exit::Usage.with(format!("there is no {what} `{name}`; the configuration has `{known}`"))
             );
+        }
+    }
+    if let Some(number) = &options.server {
+        let mut servers = settings.groups.values().flat_map(|group| &group.servers);
+        if !servers.any(|server| server.as_str() == number) {
+            return Err(Exit::Usage.with(format!(
+                "no group of the configuration holds a server `{number}`; write its number, as `servers` has it"
+            )));
         }
     }
     Ok(matching(settings, options))

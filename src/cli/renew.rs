@@ -1,6 +1,6 @@
 //! New settings for a running daemon: the configuration file read again, and calendar files that have changed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot};
@@ -9,6 +9,8 @@ use super::{load, world};
 use crate::daemon::control::ReloadFn;
 use crate::daemon::engine::{Cause, Difference, Input, Reload};
 use crate::ports::clock::Clock;
+use crate::settings::ics;
+use crate::settings::sources::stale_words;
 use crate::settings::{Loaded, Settings};
 
 /// What is needed to renew the settings of an engine.
@@ -25,6 +27,35 @@ pub(super) struct Renewal {
 /// Broken calendar files as one text; `None` if there is none.
 pub(super) fn calendar_problem(stale: &[String]) -> Option<String> {
     (!stale.is_empty()).then(|| stale.join("; "))
+}
+
+/// What a look at the calendar files of settings has found.
+struct Looked {
+    /// The settings over the files as they are now, if any says something else.
+    changed: Option<Box<Loaded>>,
+    stale: Vec<String>,
+}
+
+/// Only where a file says something else is the whole configuration read again.
+fn look_at_files(path: &Path, settings: &Settings) -> Looked {
+    let (mut is_changed, mut stale) = (false, Vec::new());
+    for (file, known) in &settings.sources.files {
+        match load::calendar_file(path, file).and_then(|text| ics::read(&text)) {
+            Ok(days) => is_changed |= days != *known,
+            Err(problem) => stale.push(stale_words(file, &problem)),
+        }
+    }
+    if !is_changed {
+        return Looked { changed: None, stale };
+    }
+    match load::parse(&settings.text, path, Some(&settings.sources)) {
+        Ok(loaded) => Looked { changed: Some(Box::new(loaded)), stale },
+        Err(problems) => {
+            let words: Vec<String> = problems.into_iter().map(|problem| problem.title).collect();
+            stale.push(format!("the changed calendar files are not taken over: {}", words.join("; ")));
+            Looked { changed: None, stale }
+        }
+    }
 }
 
 impl Renewal {
@@ -54,7 +85,7 @@ impl Renewal {
     }
 
     /// Looks at the calendar files at each wish. What has changed comes into force; what is broken is told once.
-    pub(super) async fn follow_calendars(self, mut looks: mpsc::Receiver<()>, mut told: Vec<String>) {
+    pub(super) async fn follow_calendars(self, mut looks: mpsc::Receiver<()>) {
         while looks.recv().await.is_some() {
             let _turn = self.one_at_a_time.lock().await;
             let before = self.in_force();
@@ -62,19 +93,15 @@ impl Renewal {
                 continue;
             }
             let (path, settings) = (self.path.clone(), Arc::clone(&before));
-            let read = tokio::task::spawn_blocking(move || {
-                load::parse(&settings.text, &path, Some(&settings.sources)).ok()
-            });
-            // The text was good when it came into force, so only a panic could bring nothing here.
-            let Ok(Some(loaded)) = read.await else { continue };
-            let (stale, changed) = (loaded.stale.clone(), loaded.settings.sources != before.sources);
-            let is_taken = !changed || self.take_over(loaded, Cause::Calendars).await.is_ok();
-            if is_taken && stale != told {
-                let trouble = Input::CalendarTrouble(calendar_problem(&stale));
-                told = stale;
-                if self.tell(trouble).await.is_err() {
-                    return;
-                }
+            let looked = tokio::task::spawn_blocking(move || look_at_files(&path, &settings)).await;
+            let Ok(looked) = looked else { continue };
+            if let Some(loaded) = looked.changed
+                && self.take_over(*loaded, Cause::Calendars).await.is_err()
+            {
+                continue;
+            }
+            if self.tell(Input::CalendarTrouble(calendar_problem(&looked.stale))).await.is_err() {
+                return;
             }
         }
     }

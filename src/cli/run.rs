@@ -96,7 +96,7 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
         in_force: Arc::clone(&in_force),
         one_at_a_time: Arc::default(),
     };
-    tokio::spawn(renewal.clone().follow_calendars(looks, beginning.stale));
+    tokio::spawn(renewal.clone().follow_calendars(looks));
     let reload = renewal.reloader();
     let socket = load::socket(common);
     let control = Control {

@@ -48,6 +48,7 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
     };
     let status = json!({
         "state": "not running",
+        "zone_data": view::zone_data(),
         "next": next,
         "open_runs": [],
         "last_failed": failed.first().map(|entry| view::entry(entry, Some(&settings))),
@@ -66,6 +67,7 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
             "no daemon is running: nothing will be started or stopped; start it with `systemctl start sunup`",
         ),
     }
+    show::line(&format!("zone data: {}", view::zone_data()));
     print_next(&status);
     if let Some(Entry::Run(run)) = failed.first() {
         show::line(&format!("\nlast failed: {}", view::failed_words(run)));

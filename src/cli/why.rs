@@ -23,6 +23,12 @@ use crate::ports::clock::Clock;
 use crate::ports::store::{HistoryQuery, Store};
 use crate::settings::Settings;
 
+/// So many occurrences are looked at for the one that changes a server next.
+const LOOK_AHEAD_MAX: usize = 2000;
+/// So many runs with a server's number are looked through for one of its account.
+const SAME_NUMBER_MAX: u32 = 20;
+/// So many occurrences that do not happen are told.
+const STRUCK_MAX: usize = 20;
 /// So far back, in days, the occurrence that decides is looked for; the first that finds one counts.
 const LOOK_BACK_DAYS: [i64; 4] = [2, 9, 40, 400];
 
@@ -58,6 +64,7 @@ struct Verdict<'a> {
     wanted: Vec<(&'a Rule, Option<Timestamp>)>,
     /// What would have happened on that day, and did not.
     struck: Vec<Explained>,
+    /// The next occurrence that changes it.
     next: Option<Occurrence>,
 }
 
@@ -108,11 +115,14 @@ async fn named(
     let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
     for target in targets {
         let (no, name) = (text(target, "server"), text(target, "name"));
-        if let Some((_, known)) = found.iter_mut().find(|(server, _)| server.no.as_str() == no) {
+        let is_it = |server: &ServerId| {
+            server.no.as_str() == no && server.account.as_str() == text(target, "account")
+        };
+        if let Some((_, known)) = found.iter_mut().find(|(server, _)| is_it(server)) {
             *known = known.take().or_else(|| (!name.is_empty()).then(|| name.to_owned()));
         } else if name == wanted {
             let held = settings.groups.values().flat_map(|group| group.members().collect::<Vec<_>>());
-            found.extend(held.into_iter().find(|s| s.no.as_str() == no).map(|s| (s, Some(name.to_owned()))));
+            found.extend(held.into_iter().find(|s| is_it(s)).map(|s| (s, Some(name.to_owned()))));
         }
     }
     if found.is_empty() {
@@ -136,7 +146,7 @@ fn judge<'a>(
         let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
         let left_alone = rule.is_some_and(|rule| {
             let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
-            is_edge && settings.wanted_by(rule, server, occurrence.due).is_some()
+            is_edge && settings.open_hours(occurrence.due).wanting(&rule.name, server).is_some()
         });
         !left_alone
     };
@@ -149,9 +159,15 @@ fn judge<'a>(
     let midnight = |date: jiff::civil::Date| zone.to_zoned(date.at(0, 0, 0, 0)).ok().map(|z| z.timestamp());
     let begin = midnight(date).and_then(|at| at.checked_sub(1.second()).ok()).unwrap_or(at);
     let end = date.tomorrow().ok().and_then(midnight).unwrap_or(at);
-    let struck =
-        plan::explained(enabled(), begin, end).into_iter().filter(|line| !line.fate.happens()).collect();
-    let next = plan::occurrences(enabled(), at, Timestamp::MAX).next();
+    let struck = plan::explained_first(&enabled().collect::<Vec<_>>(), begin, end, STRUCK_MAX * 10)
+        .into_iter()
+        .filter(|line| !line.fate.happens())
+        .take(STRUCK_MAX)
+        .collect();
+    // What changes it next; another start of what is up does not.
+    let changes = |next: &Occurrence| last.as_ref().is_none_or(|last| last.action != next.action);
+    let ahead = plan::occurrences(enabled(), at, Timestamp::MAX).take(LOOK_AHEAD_MAX);
+    let next = ahead.filter(counts).find(changes);
     Verdict { last, wanted, struck, next }
 }
 
@@ -170,8 +186,8 @@ impl Case<'_> {
             };
         };
         let state = if last.action == Action::Start { "up" } else { "down" };
-        let by = format!("rule {} was to {} it at {}", last.rule, last.action, shown(last.due, &self.zone));
-        let until = verdict.next.as_ref().filter(|next| next.action != last.action).map(|next| {
+        let by = format!("rule {} is to {} it at {}", last.rule, last.action, shown(last.due, &self.zone));
+        let until = verdict.next.as_ref().map(|next| {
             format!(", until rule {} is to {} it at {}", next.rule, next.action, shown(next.due, &self.zone))
         });
         format!("meant to be {state}: {by}{}", until.unwrap_or_default())
@@ -215,8 +231,7 @@ impl Case<'_> {
         }
         for (rule, closes) in &self.verdict.wanted {
             let until = closes.map(|at| format!(" until {}", shown(at, zone))).unwrap_or_default();
-            let rest = "closing edges of other hours leave it up";
-            show::line(&format!("  inside the hours of rule {}{until}: {rest}", rule.name));
+            show::line(&format!("  inside the hours of rule {}{until}", rule.name));
         }
         for limit in self.limits() {
             show::line(&format!("  {limit}"));
@@ -281,7 +296,11 @@ fn run_words(run: &Value, server: &ServerId) -> String {
 /// The last run with the server that was due by a moment.
 async fn past(common: &Common, settings: &Settings, server: &ServerId, at: Timestamp) -> Option<Value> {
     let to = at.checked_add(1.second()).ok();
-    history(common, settings, server.no.as_str(), to, 1).await.ok()?.into_iter().next()
+    let found = history(common, settings, server.no.as_str(), to, SAME_NUMBER_MAX).await.ok()?;
+    let is_it = |target: &Value| {
+        text(target, "server") == server.no.as_str() && text(target, "account") == server.account.as_str()
+    };
+    found.into_iter().find(|run| list(run, "targets").iter().any(is_it))
 }
 
 async fn history(

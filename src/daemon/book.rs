@@ -14,11 +14,12 @@ use crate::domain::guard::{Naming, Subject};
 use crate::domain::name::{AccountName, Action, AttemptId, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::plan::{self, Occurrence};
+use crate::domain::rule::Rule;
 use crate::domain::server::{Found, Sight, Standing};
 use crate::domain::target::{Event, Policy, Progress, State, step};
 use crate::ports::cloud::Cloud;
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
-use crate::ports::store::{Change, OpenRun, Opening, RunHead, Target, Turn};
+use crate::ports::store::{Change, CoveredMark, OpenRun, Opening, RunHead, Target, Turn};
 use crate::settings::Settings;
 
 /// How long a server that did not get there in time is watched all the same.
@@ -99,6 +100,8 @@ pub(super) struct Book {
     pub(super) settings: Arc<Settings>,
     pub(super) runs: BTreeMap<RunId, Run>,
     pub(super) covered: BTreeMap<RuleName, Timestamp>,
+    /// When spans close that began under older calendars, and that their rules' schedules no longer know.
+    pub(super) left_open: BTreeMap<RuleName, Timestamp>,
     pub(super) queue: BTreeSet<Occurrence>,
     pub(super) sights: BTreeMap<ServerId, (Sight, Option<String>)>,
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
@@ -152,6 +155,7 @@ impl Book {
             settings,
             runs,
             covered: BTreeMap::new(),
+            left_open: BTreeMap::new(),
             queue: BTreeSet::new(),
             sights: BTreeMap::new(),
             accounts: lines.into_iter().map(|(name, line)| (name, AccountState::new(line))).collect(),
@@ -176,6 +180,19 @@ impl Book {
             plan::next(self.settings.rules.get(&rule)?, *covered, Timestamp::MAX)
         };
         self.queue = self.settings.rules.keys().cloned().filter_map(next).collect();
+        let left = |(rule, at): (&RuleName, &Timestamp)| Occurrence {
+            due: *at,
+            action: Action::Stop,
+            rule: rule.clone(),
+            planned: *at,
+        };
+        self.queue.extend(self.left_open.iter().map(left));
+    }
+
+    /// The covered mark of a rule, as it is recorded.
+    pub(super) fn mark_of(&self, rule: &Rule, until: Timestamp) -> CoveredMark {
+        let closes = self.left_open.get(&rule.name).copied();
+        CoveredMark { rule: rule.name.clone(), fingerprint: rule.fingerprint(), until, closes }
     }
 
     /// Lets an event happen to one target.
@@ -294,16 +311,18 @@ impl Book {
         outcome: RunOutcome,
         outcomes: &[&Outcome],
     ) {
-        let counts = counts(outcomes);
-        let ended = draft.now;
+        let (counts, ended) = (counts(outcomes), draft.now);
+        let is_as_planned = outcomes.iter().all(|outcome| outcome.is_as_planned()) && !outcomes.is_empty();
+        let (head_of_line, counts_of_line) = (head.clone(), counts.clone());
         draft.lines.push(Line::RunEnded {
             run: id,
-            head: head.clone(),
+            head: head_of_line,
             outcome,
-            counts: counts.clone(),
+            counts: counts_of_line,
+            is_as_planned,
             ended,
         });
-        if matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
+        if is_as_planned || matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
             return;
         }
         let reasons: BTreeSet<String> =

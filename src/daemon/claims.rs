@@ -1,6 +1,7 @@
 //! From what is due to runs: open windows act, closed ones are recorded as missed, and the newest wins for each server.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -16,7 +17,8 @@ use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, State};
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::{Claim, CoveredMark, MissedRange, Origin, Recorded, RunHead, Target};
+use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target};
+use crate::settings::{OpenHours, Settings};
 
 /// A claim later than this after due is late.
 pub(super) const LATE_AFTER: SignedDuration = SignedDuration::from_secs(60);
@@ -43,7 +45,8 @@ struct Due {
     /// The newest of those whose windows have closed: at most one of each action.
     closed: Vec<Occurrence>,
     missed: Vec<MissedRange>,
-    last: Occurrence,
+    /// When the last of them was due.
+    last: Option<Timestamp>,
 }
 
 /// How late the oldest due occurrence is, if the timer should have woken the engine before.
@@ -69,17 +72,34 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
     while book.queue.first().is_some_and(|first| first.due <= now) {
         let Some(first) = book.queue.pop_first() else { break };
         let Some(rule) = book.settings.rules.get(&first.rule).cloned() else { continue };
-        let due = sort_out(&rule, first, now, absence);
+        let is_left = book.left_open.get(&rule.name) == Some(&first.due) && first.action == Action::Stop;
+        let due = match is_left {
+            // The closing edge of a span that began under older calendars stands alone: the schedule has its own entry.
+            true => {
+                book.left_open.remove(&rule.name);
+                let covered = book.covered.get(&rule.name).copied().unwrap_or(now);
+                draft.turn.marks.push(book.mark_of(&rule, covered));
+                if rule.schedule.open_span(first.due).is_some() {
+                    continue;
+                }
+                sort_out(&rule, std::iter::once(first), now, absence)
+            }
+            false => {
+                let rest = plan::of_rule(&rule, first.due, now);
+                sort_out(&rule, std::iter::once(first.clone()).chain(rest), now, absence)
+            }
+        };
         for missed in due.missed {
             tell_missed(draft, &missed);
             draft.turn.missed.push(missed);
         }
         acting.extend(due.acting);
         closed.extend(due.closed);
-        book.covered.insert(rule.name.clone(), due.last.due);
-        let fingerprint = rule.fingerprint();
-        draft.turn.marks.push(CoveredMark { rule: rule.name.clone(), fingerprint, until: due.last.due });
-        book.queue.extend(plan::next(&rule, due.last.due, Timestamp::MAX));
+        if let Some(last) = due.last.filter(|_| !is_left) {
+            book.covered.insert(rule.name.clone(), last);
+            draft.turn.marks.push(book.mark_of(&rule, last));
+            book.queue.extend(plan::next(&rule, last, Timestamp::MAX));
+        }
     }
     let mut wishes: Vec<(Occurrence, Wanted<'_>)> = Vec::new();
     wishes.extend(acting.into_iter().map(|occurrence| (occurrence.clone(), Wanted::Acting(occurrence))));
@@ -90,27 +110,47 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
     claim_wishes(book, draft, wishes);
 }
 
-/// The servers that the closing edge of `hours` leaves alone, since another rule's hours want them up, with the reason.
-fn kept_up<'a>(
-    book: &Book,
-    rule: &Rule,
-    occurrence: &Occurrence,
-    servers: impl Iterator<Item = &'a ServerId>,
-) -> BTreeMap<ServerId, Reason> {
-    if occurrence.action != Action::Stop || !matches!(rule.schedule.when, When::Hours(_)) {
-        return BTreeMap::new();
+/// Which hours are open at the moments that one turn asks of, each looked up once.
+struct OpenHoursAt<'a> {
+    settings: &'a Settings,
+    known: BTreeMap<Timestamp, OpenHours<'a>>,
+}
+
+impl<'a> OpenHoursAt<'a> {
+    fn at(&mut self, at: Timestamp) -> &OpenHours<'a> {
+        self.known.entry(at).or_insert_with(|| self.settings.open_hours(at))
     }
-    let zone = &rule.schedule.zone;
-    let reason = |server: &ServerId| {
-        let (by, closes) = book.settings.wanted_by(rule, server, occurrence.due)?;
-        let until = closes.map(|at| format!(" until {}", view::moment(at, zone))).unwrap_or_default();
-        Some((server.clone(), Reason::new(ReasonKind::Wanted, format!("rule {by} wants it up{until}"))))
-    };
-    servers.filter_map(reason).collect()
+
+    /// The servers that the closing edge of `hours` leaves alone, with the reason: the hours of another rule want them up when it is
+    /// due, and still want them now.
+    fn kept_up<'s>(
+        &mut self,
+        rule: &Rule,
+        occurrence: &Occurrence,
+        now: Timestamp,
+        servers: impl Iterator<Item = &'s ServerId>,
+    ) -> BTreeMap<ServerId, Reason> {
+        if occurrence.action != Action::Stop || !matches!(rule.schedule.when, When::Hours(_)) {
+            return BTreeMap::new();
+        }
+        let mut kept = BTreeMap::new();
+        for server in servers {
+            if self.at(occurrence.due).wanting(&rule.name, server).is_none() {
+                continue;
+            }
+            let Some((by, closes)) = self.at(now).wanting(&rule.name, server) else { continue };
+            let until = closes.map(|at| format!(" until {}", view::moment(at, &rule.schedule.zone)));
+            let text = format!("rule {} wants it up{}", by.name, until.unwrap_or_default());
+            kept.insert(server.clone(), Reason::new(ReasonKind::Wanted, text));
+        }
+        kept
+    }
 }
 
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
 fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
+    let settings = Arc::clone(&book.settings);
+    let mut open_hours = OpenHoursAt { settings: &settings, known: BTreeMap::new() };
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
@@ -118,7 +158,7 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
             Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
                 let Some(rule) = book.settings.rules.get(&occurrence.rule) else { continue };
                 let servers = book.settings.servers_of(&rule.groups, occurrence.action);
-                let kept_up = kept_up(book, rule, occurrence, servers.keys());
+                let kept_up = open_hours.kept_up(rule, occurrence, draft.now, servers.keys());
                 (head_of(rule, occurrence, draft.now), servers, kept_up)
             }
             Wanted::Command(command) => {
@@ -160,14 +200,13 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
 }
 
 /// Goes through everything of a rule that is due by now, in bounded memory.
-fn sort_out(rule: &Rule, first: Occurrence, now: Timestamp, absence: &Reason) -> Due {
+fn sort_out(rule: &Rule, due: impl Iterator<Item = Occurrence>, now: Timestamp, absence: &Reason) -> Due {
     let mut closed: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
     let mut passed_over: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
     let mut acting: BTreeMap<Action, Occurrence> = BTreeMap::new();
-    let mut last = first.clone();
-    let rest = plan::of_rule(rule, first.due, now);
-    for current in std::iter::once(first).chain(rest) {
-        last = current.clone();
+    let mut last = None;
+    for current in due {
+        last = Some(current.due);
         let window_end = later(current.due, rule.window(current.action));
         if window_end <= now {
             extend(&mut closed, current, absence);

@@ -11,13 +11,45 @@ use crate::ports::store::RunHead;
 /// One line to be logged once its turn is durable.
 #[derive(Debug, Clone)]
 pub(super) enum Line {
-    RunStarted { run: RunId, head: RunHead, servers: usize },
-    Asked { attempt: AttemptId, action: Action, servers: Vec<ServerId> },
-    Answered { attempt: AttemptId, action: Action, answer: Answer },
-    Target { run: RunId, action: Action, server: ServerId, name: Option<String>, progress: Progress },
-    Seen { server: ServerId, name: Option<String>, condition: String },
-    Recovered { run: RunId, server: ServerId },
-    RunEnded { run: RunId, head: RunHead, outcome: RunOutcome, counts: String, ended: Timestamp },
+    RunStarted {
+        run: RunId,
+        head: RunHead,
+        servers: usize,
+    },
+    Asked {
+        attempt: AttemptId,
+        action: Action,
+        servers: Vec<ServerId>,
+    },
+    Answered {
+        attempt: AttemptId,
+        action: Action,
+        answer: Answer,
+    },
+    Target {
+        run: RunId,
+        action: Action,
+        server: ServerId,
+        name: Option<String>,
+        progress: Progress,
+    },
+    Seen {
+        server: ServerId,
+        name: Option<String>,
+        condition: String,
+    },
+    Recovered {
+        run: RunId,
+        server: ServerId,
+    },
+    RunEnded {
+        run: RunId,
+        head: RunHead,
+        outcome: RunOutcome,
+        counts: String,
+        is_as_planned: bool,
+        ended: Timestamp,
+    },
 }
 
 fn join(servers: &[ServerId]) -> String {
@@ -72,8 +104,27 @@ impl Line {
                     server.no
                 );
             }
-            Self::RunEnded { run, head, outcome, counts, ended } => {
-                run_ended(*run, head, *outcome, counts, *ended);
+            Self::RunEnded { run, head, outcome, counts, is_as_planned, ended } => {
+                let is_calm = *is_as_planned || matches!(outcome, RunOutcome::Done | RunOutcome::Skipped);
+                let (word, origin) = (outcome.word(), head.origin.words());
+                let took_s = ended.duration_since(head.due).as_secs();
+                let text = format!("run {run}: {word}: {counts}, {took_s}s after due");
+                match is_calm {
+                    true => tracing::info!(
+                        run.id = run.0,
+                        run.origin = origin,
+                        run.outcome = word,
+                        run.took_s = took_s,
+                        "{text}"
+                    ),
+                    false => tracing::warn!(
+                        run.id = run.0,
+                        run.origin = origin,
+                        run.outcome = word,
+                        run.took_s = took_s,
+                        "{text}"
+                    ),
+                }
             }
         }
     }
@@ -163,27 +214,5 @@ fn target(run: RunId, action: Action, server: &ServerId, name: Option<&str>, pro
             "run {run}: server {shown} waits: {}", why.text),
         // The line of the attempt says it already.
         State::Waiting { why: None, .. } | State::Asking { .. } => {}
-    }
-}
-
-fn run_ended(run: RunId, head: &RunHead, outcome: RunOutcome, counts: &str, ended: Timestamp) {
-    let (word, origin) = (outcome.word(), head.origin.words());
-    let took_s = ended.duration_since(head.due).as_secs();
-    if matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
-        tracing::info!(
-            run.id = run.0,
-            run.origin = origin,
-            run.outcome = word,
-            run.took_s = took_s,
-            "run {run}: {word}: {counts}, {took_s}s after due"
-        );
-    } else {
-        tracing::warn!(
-            run.id = run.0,
-            run.origin = origin,
-            run.outcome = word,
-            run.took_s = took_s,
-            "run {run}: {word}: {counts}, {took_s}s after due"
-        );
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::book::{AccountLine, Book, Draft};
 use super::claims::{misses_of, rule_of, tell_missed};
@@ -75,20 +75,33 @@ pub(super) fn adopt(
         marks.into_iter().map(|mark| (mark.rule.clone(), mark)).collect();
     let rules: Vec<_> = book.settings.rules.values().cloned().collect();
     for rule in rules {
-        let mark = marks.remove(&rule.name);
         let was = old.and_then(|old| old.rules.get(&rule.name));
-        let same = mark.as_ref().is_some_and(|mark| is_as_it_was(mark, &rule, was, draft.now));
-        match mark {
-            Some(mark) if same => {
-                // A mark far in the future was made by a wrong clock: what is claimed stays claimed.
-                let until = mark.until.min(draft.now);
-                book.covered.insert(rule.name.clone(), until);
+        let Some(mark) = marks.remove(&rule.name) else {
+            begin(book, draft, &rule, None);
+            continue;
+        };
+        let was = was.filter(|was| was.fingerprint() == mark.fingerprint);
+        // A mark far in the future was made by a wrong clock: what is claimed stays claimed.
+        let until = mark.until.min(draft.now);
+        if mark.fingerprint == rule.fingerprint() {
+            book.left_open.extend(mark.closes.map(|closes| (rule.name.clone(), closes)));
+            book.covered.insert(rule.name.clone(), until);
+            continue;
+        }
+        let same_words = was.filter(|was| was.written() == rule.written());
+        let closes = same_words.and_then(|was| closing_of(was, &rule, draft.now)).or(mark.closes);
+        book.left_open
+            .extend(closes.filter(|_| same_words.is_some()).map(|closes| (rule.name.clone(), closes)));
+        match same_words.and_then(|was| common_since(was, &rule, until, draft.now)) {
+            // Only calendars changed, and nothing whose window is open: the older ones say what was missed before.
+            Some(since) => {
+                record_misses(draft, same_words, until, since, absence);
+                book.covered.insert(rule.name.clone(), since);
+                draft.turn.marks.push(book.mark_of(&rule, since));
             }
-            mark => {
-                if let Some(mark) = mark {
-                    close_old(draft, &mark, old, absence);
-                }
-                begin(book, draft, &rule);
+            None => {
+                close_old(draft, &mark, old, absence);
+                begin(book, draft, &rule, was);
             }
         }
     }
@@ -99,24 +112,37 @@ pub(super) fn adopt(
     book.plan_all();
 }
 
-/// Whether a rule goes on from its mark: it is as it was, or a calendar has changed since in what lies ahead alone.
-fn is_as_it_was(mark: &CoveredMark, rule: &Rule, was: Option<&Rule>, now: Timestamp) -> bool {
-    if mark.fingerprint == rule.fingerprint() {
-        return true;
-    }
-    let Some(was) =
-        was.filter(|was| was.fingerprint() == mark.fingerprint && was.written() == rule.written())
-    else {
-        return false;
-    };
-    plan::of_rule(was, mark.until, now).eq(plan::of_rule(rule, mark.until, now))
+/// The moment from which on a rule plans what it planned under older calendars, up to now. `None` if they differ in anything
+/// whose window may be open.
+fn common_since(was: &Rule, rule: &Rule, until: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let window = rule.start_window.max(rule.stop_window);
+    let since = now.saturating_sub(window).unwrap_or(until).max(until);
+    plan::of_rule(was, since, now).eq(plan::of_rule(rule, since, now)).then_some(since)
 }
 
-fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule) {
+/// When the span closes in which a rule was under older calendars, if its schedule no longer knows that edge.
+fn closing_of(was: &Rule, rule: &Rule, now: Timestamp) -> Option<Timestamp> {
+    let closes = was.schedule.open_span(now).filter(|_| was.enabled && rule.enabled)?.closes?;
+    let before = closes.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(closes);
+    let is_known = rule.schedule.happening(before, closes).next().is_some();
+    if rule.schedule.open_span(now).is_some() || is_known {
+        return None;
+    }
+    tracing::info!(
+        rule = rule.name.as_str(),
+        "rule {}: a calendar has changed within its hours; what was started is stopped at {} all the same",
+        rule.name,
+        view::moment(closes, &rule.schedule.zone)
+    );
+    Some(closes)
+}
+
+fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>) {
     book.covered.insert(rule.name.clone(), draft.now);
-    let (name, fingerprint) = (rule.name.clone(), rule.fingerprint());
-    draft.turn.marks.push(CoveredMark { rule: name, fingerprint, until: draft.now });
-    say_if_open(rule, draft.now);
+    draft.turn.marks.push(book.mark_of(rule, draft.now));
+    if was.is_none_or(|was| was.schedule.open_span(draft.now).is_none()) {
+        say_if_open(rule, draft.now);
+    }
 }
 
 /// A span that is open when its rule comes into force starts nothing: somebody may want to.
@@ -126,11 +152,19 @@ fn say_if_open(rule: &Rule, now: Timestamp) {
     let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
     tracing::info!(
         rule = rule.name.as_str(),
-        "rule {} is new and inside its hours{}; it starts nothing now. To start it: sunup start {}",
+        "rule {} is inside its hours{} and starts nothing now, since their opening has passed. To start it: sunup start {}",
         rule.name,
         until.unwrap_or_default(),
         groups.join(" ")
     );
+}
+
+/// Records what a rule missed between two moments.
+fn record_misses(draft: &mut Draft, rule: Option<&Rule>, from: Timestamp, to: Timestamp, absence: &Reason) {
+    for missed in rule.map(|rule| misses_of(rule, from, to, absence)).unwrap_or_default() {
+        tell_missed(draft, &missed);
+        draft.turn.missed.push(missed);
+    }
 }
 
 fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
@@ -142,10 +176,7 @@ fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, abse
         );
         return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    for missed in misses_of(rule, mark.until, draft.now, absence) {
-        tell_missed(draft, &missed);
-        draft.turn.missed.push(missed);
-    }
+    record_misses(draft, Some(rule), mark.until, draft.now, absence);
 }
 
 /// Switches to new settings between two turns. All that was due by now has been claimed under the old ones.
@@ -158,13 +189,22 @@ pub(super) fn switch(
     let old = std::mem::replace(&mut book.settings, Arc::clone(settings));
     book.take_accounts(lines);
     for (name, rule) in &settings.rules {
-        let same = old.rules.get(name).is_some_and(|old| old.fingerprint() == rule.fingerprint());
-        if !same || !book.covered.contains_key(name) {
-            begin(book, draft, rule);
+        let was = old.rules.get(name);
+        let same = was.is_some_and(|old| old.fingerprint() == rule.fingerprint());
+        if same && book.covered.contains_key(name) {
+            continue;
         }
+        let same_words = was.filter(|was| was.written() == rule.written());
+        match same_words.and_then(|was| closing_of(was, rule, draft.now)) {
+            Some(closes) => drop(book.left_open.insert(name.clone(), closes)),
+            None if same_words.is_none() => drop(book.left_open.remove(name)),
+            None => {}
+        }
+        begin(book, draft, rule, was);
     }
     for name in old.rules.keys().filter(|name| !settings.rules.contains_key(*name)) {
         book.covered.remove(name);
+        book.left_open.remove(name);
         draft.turn.dropped_marks.push(name.clone());
     }
     withdraw(book, draft);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::book::{Book, Run};
@@ -145,9 +145,14 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
     let settings = &book.settings;
     let zone = zone_of(Some(settings), None);
     // Before the first turn under a clock that can be believed nothing is queued, and the plan tells all the same.
-    let planned: Vec<Occurrence> = match book.queue.is_empty() {
-        true => plan::occurrences(settings.rules.values(), now, Timestamp::MAX).take(NEXT_SHOWN).collect(),
-        false => book.queue.iter().take(NEXT_SHOWN).cloned().collect(),
+    let planned: Vec<Occurrence> = match book.queue.first() {
+        None => plan::occurrences(settings.rules.values(), now, Timestamp::MAX).take(NEXT_SHOWN).collect(),
+        // What comes next is among the rules that come first, each with all that it does then.
+        Some(first) => {
+            let rules = book.queue.iter().take(NEXT_SHOWN).filter_map(|o| settings.rules.get(&o.rule));
+            let before = first.due.min(now).saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now);
+            plan::occurrences(rules, before, Timestamp::MAX).take(NEXT_SHOWN).collect()
+        }
     };
     let next: Vec<Value> = planned.iter().map(|o| occurrence(o, settings)).collect();
     let open: Vec<Value> = book.runs.iter().map(|(id, run)| open_run(id.0, run, settings)).collect();

@@ -132,6 +132,27 @@ impl Hours {
         self.spans.iter().any(|span| !matches!(span.times, Times::Opens(_)))
     }
 
+    /// Whether no span opens on any day but holidays.
+    #[must_use]
+    pub fn names_holidays_alone(&self) -> bool {
+        self.spans
+            .iter()
+            .all(|span| span.days.holidays && !span.days.workdays && !span.days.week.contains(&true))
+    }
+
+    /// The times of day at which anything opens or closes, in minutes after midnight, in order, each once.
+    #[must_use]
+    pub fn clock_times(&self) -> Vec<u16> {
+        let both = |times: &Times| match times {
+            Times::Both(opens, closes) => vec![opens.0 % DAY, closes.0 % DAY],
+            Times::Opens(clock) | Times::Closes(clock) => vec![clock.0 % DAY],
+        };
+        let mut found: Vec<u16> = self.spans.iter().flat_map(|span| both(&span.times)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
     /// Whether a calendar is needed to know the days.
     #[must_use]
     pub fn needs_calendar(&self) -> bool {

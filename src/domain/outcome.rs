@@ -174,6 +174,13 @@ impl Outcome {
         }
     }
 
+    /// Whether nothing went wrong: at the goal, or left alone because the hours of another rule want the server.
+    #[must_use]
+    pub fn is_as_planned(&self) -> bool {
+        let left_up = matches!(self, Self::Skipped(reason) if reason.kind == ReasonKind::Wanted);
+        left_up || self.is_at_goal()
+    }
+
     /// The outcome of a goal reached: ours if a request may have had an effect, there already otherwise.
     #[must_use]
     pub fn at_goal(action: Action, asked: Asked) -> Self {

@@ -9,6 +9,9 @@ use super::name::{Action, RuleName};
 use super::rule::Rule;
 use super::schedule::{Fate, Planned, jitter};
 
+/// The first piece of a long plan.
+const PIECE: SignedDuration = SignedDuration::from_hours(24);
+
 /// One planned moment of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Occurrence {
@@ -41,20 +44,23 @@ pub fn of_rule(
     // What was planned up to the longest jitter ago may still be due.
     let begin = after.saturating_sub(most).unwrap_or(after);
     let planned = rule.enabled.then(|| rule.schedule.happening(begin, Timestamp::MAX));
-    let mut planned = planned.into_iter().flatten().take_while(move |planned| planned.at <= until).peekable();
+    let mut planned = planned.into_iter().flatten().peekable();
     let found = std::iter::from_fn(move || {
-        let this = planned.next()?;
+        let this = planned.next().filter(|this| this.at <= until)?;
         let jitter = match most.is_zero() {
             true => SignedDuration::ZERO,
-            false => {
-                let next = rule.schedule.happening(this.at, Timestamp::MAX).next().map(|next| next.at);
-                jitter(rule.name.as_str(), this.at, next, most)
-            }
+            false => jitter_of(rule, this.at, planned.peek().map(|next| next.at)),
         };
         let due = this.at.saturating_add(jitter).ok()?;
         Some(Occurrence { due, action: this.action, rule: rule.name.clone(), planned: this.at })
     });
     found.skip_while(move |occurrence| occurrence.due <= after).take_while(move |o| o.due <= until)
+}
+
+/// What calendars say plays no part in it but where they let a moment come sooner than the times of day would.
+fn jitter_of(rule: &Rule, planned: Timestamp, next: Option<Timestamp>) -> SignedDuration {
+    let rooms = [rule.schedule.room_after(planned), next.map(|next| next.duration_since(planned))];
+    jitter(rule.name.as_str(), planned, rooms, rule.schedule.jitter)
 }
 
 /// The occurrences of all rules strictly after `after` and not past `until`, in order of due.
@@ -108,7 +114,7 @@ pub fn explained<'a>(
         for planned in rule.schedule.explained(begin, until) {
             let next = rule.schedule.happening(planned.at, Timestamp::MAX).next().map(|next| next.at);
             let jitter = match planned.fate.happens() {
-                true => jitter(rule.name.as_str(), planned.at, next, rule.schedule.jitter),
+                true => jitter_of(rule, planned.at, next),
                 false => SignedDuration::ZERO,
             };
             let line = explain(rule, planned, jitter);
@@ -120,6 +126,25 @@ pub fn explained<'a>(
     found.sort_by(|one, other| {
         (&one.occurrence, !one.fate.happens()).cmp(&(&other.occurrence, !other.fate.happens()))
     });
+    found
+}
+
+/// The first lines of [`explained`], not many more than `most` of them: the stretch is gone through in pieces, so that work and
+/// memory are bounded however much is planned.
+#[must_use]
+pub fn explained_first(rules: &[&Rule], after: Timestamp, until: Timestamp, most: usize) -> Vec<Explained> {
+    let mut found: Vec<Explained> = Vec::new();
+    let (mut from, mut length) = (after, PIECE);
+    while from < until && found.len() <= most {
+        let to = from.saturating_add(length).unwrap_or(until).min(until);
+        let piece = explained(rules.iter().copied(), from, to);
+        // Where little is planned, longer pieces cost less.
+        if piece.len() < most / 64 {
+            length = length.saturating_mul(2);
+        }
+        found.extend(piece);
+        from = to;
+    }
     found
 }
 

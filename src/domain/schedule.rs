@@ -195,11 +195,35 @@ impl Schedule {
         edges::spans(self, from, to)
     }
 
+    /// How long after a moment of the schedule another may come, whatever calendars say. `None` if none does.
+    #[must_use]
+    pub fn room_after(&self, at: Timestamp) -> Option<SignedDuration> {
+        match &self.when {
+            When::Cron { expr, .. } => {
+                let next = super::zone::next(expr, &self.zone, self.change, at, Timestamp::MAX)?;
+                Some(next.duration_since(at))
+            }
+            When::Hours(hours) => {
+                let times: Vec<i64> = hours.clock_times().into_iter().map(i64::from).collect();
+                let first = times.first()? + 24 * 60;
+                let later = times.iter().skip(1).copied().chain(std::iter::once(first));
+                let gaps = times.iter().zip(later).map(|(one, other)| other - one);
+                gaps.min().map(SignedDuration::from_mins)
+            }
+            When::At { moments, .. } => {
+                let later = moments.partition_point(|moment| moment.at <= at);
+                moments.get(later).map(|next| next.at.duration_since(at))
+            }
+        }
+    }
+
     fn judged(&self, moment: &Moment, action: Action) -> Option<Planned> {
         let date = moment.odd.map_or_else(|| self.zone.to_datetime(moment.at).date(), DateTime::date);
         let fate = match (self.dates.judge(date), moment.odd) {
             (dates::Verdict::No, _) => return None,
-            (dates::Verdict::Struck(holiday), _) => Fate::Struck(Cause::Holiday(holiday)),
+            (dates::Verdict::Struck(holiday) | dates::Verdict::Excepted(holiday), _) => {
+                Fate::Struck(Cause::Holiday(holiday))
+            }
             (dates::Verdict::Kept, None) => Fate::Due,
             (dates::Verdict::Kept, Some(wall)) => {
                 let shown = self.zone.to_datetime(moment.at);
@@ -274,13 +298,17 @@ impl Iterator for Happening<'_> {
     }
 }
 
-/// How much later than planned an occurrence is due: the same on every machine and after every restart, and always
-/// before the next planned moment.
-#[must_use]
-pub fn jitter(rule: &str, planned: Timestamp, next: Option<Timestamp>, most: Duration) -> SignedDuration {
+/// How much later than planned an occurrence is due: the same on every machine and after every restart, and less than the
+/// rooms, the times until another moment of the rule may come.
+pub fn jitter(
+    rule: &str,
+    planned: Timestamp,
+    rooms: [Option<SignedDuration>; 2],
+    most: Duration,
+) -> SignedDuration {
     let most = i64::try_from(most.as_secs()).unwrap_or(i64::MAX);
-    let room = next.map_or(most, |next| (next.as_second() - planned.as_second() - 1).max(0));
-    let choices = u64::try_from(most.min(room)).unwrap_or(0) + 1;
+    let room = rooms.into_iter().flatten().map(|room| (room.as_secs() - 1).max(0)).min();
+    let choices = u64::try_from(room.map_or(most, |room| most.min(room))).unwrap_or(0) + 1;
     let chosen = super::hash::stable(&format!("{rule} {}", planned.as_second())) % choices;
     SignedDuration::from_secs(i64::try_from(chosen).unwrap_or(0))
 }

@@ -14,30 +14,34 @@ use super::zone::{Fold, Gap};
 const TIMES_LISTED: usize = 6;
 const DAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// `at 08:50 on Monday to Friday in Asia/Seoul, except the public holidays of Korea`.
+/// `starts db, web at 08:50 on Monday to Friday in Asia/Seoul, except the public holidays of Korea`.
 #[must_use]
 pub fn of_rule(rule: &Rule) -> String {
-    let mut words = of_schedule(&rule.schedule);
+    let groups: Vec<String> = rule.groups.iter().map(ToString::to_string).collect();
+    let mut words = of_schedule(&rule.schedule, &groups.join(", "));
     if !rule.enabled {
         words.push_str("; it is disabled");
     }
     words
 }
 
-fn of_schedule(schedule: &Schedule) -> String {
+fn of_schedule(schedule: &Schedule, groups: &str) -> String {
     let zone = zone_words(&schedule.zone);
+    let calendar = &schedule.dates.calendar;
     let mut words = match &schedule.when {
-        When::Cron { expr, .. } => {
-            format!("{} {} in {zone}", cron_times(expr), cron_days(expr, &schedule.dates.calendar))
+        When::Cron { expr, action } => {
+            format!("{action}s {groups} {} {} in {zone}", cron_times(expr), cron_days(expr, calendar))
         }
-        When::Hours(hours) => format!("{} in {zone}", hours_words(hours, &schedule.dates.calendar)),
-        When::At { moments, .. } => format!("{} in {zone}", at_words(moments, &schedule.zone)),
+        When::Hours(hours) => format!("{} in {zone}", hours_words(hours, groups, calendar)),
+        When::At { moments, action } => {
+            format!("{action}s {groups} {} in {zone}", at_words(moments, &schedule.zone))
+        }
     };
     let dates = &schedule.dates;
     if !dates.except.is_empty() {
         words.push_str(&format!(", except {}", holidays_of(&dates.except)));
         if dates.except_edge == ExceptEdge::Start {
-            words.push_str(" (it stops on them all the same)");
+            words.push_str(" (but it still stops at the closing edge on them)");
         }
     }
     if !dates.only.is_empty() {
@@ -58,9 +62,18 @@ fn of_schedule(schedule: &Schedule) -> String {
         Fold::Both => words.push_str(", both times where clocks show it twice"),
     }
     if !schedule.jitter.is_zero() {
-        words.push_str(&format!(", up to {}s later", schedule.jitter.as_secs()));
+        words.push_str(&format!(", up to {} later", length(schedule.jitter.as_secs())));
     }
     words
+}
+
+/// `90s`, `5m`, `2h`.
+fn length(seconds: u64) -> String {
+    match seconds {
+        s if s % 3600 == 0 => format!("{}h", s / 3600),
+        s if s % 60 == 0 => format!("{}m", s / 60),
+        s => format!("{s}s"),
+    }
 }
 
 fn zone_words(zone: &TimeZone) -> String {
@@ -172,27 +185,43 @@ fn shortened(days: &str) -> String {
     text
 }
 
-fn hours_words(hours: &Hours, calendar: &Calendars) -> String {
+/// `keeps web up from 09:00 to 19:00 on Monday to Friday`.
+fn hours_words(hours: &Hours, groups: &str, calendar: &Calendars) -> String {
     let mut parts: Vec<(DaySet, Vec<String>)> = Vec::new();
+    let is_plain = hours.spans().iter().all(|span| matches!(span.times, Times::Both(..)));
+    let (only_opens, only_closes) = (!hours.closes(), !hours.opens());
     for Span { days, times } in hours.spans() {
         let words = match times {
             Times::Both(opens, closes) if opens.to_string() == "00:00" && closes.to_string() == "24:00" => {
                 "all day".to_owned()
             }
             Times::Both(opens, closes) => format!("from {opens} to {closes}"),
+            Times::Opens(opens) if only_opens => format!("at {opens}"),
+            Times::Closes(closes) if only_closes => format!("at {closes}"),
             Times::Opens(opens) => format!("starts at {opens}"),
             Times::Closes(closes) => format!("stops at {closes}"),
         };
         match parts.last_mut() {
-            Some((same, list)) if same == days => list.push(words),
+            Some((same, list)) if same == days => {
+                if !list.contains(&words) {
+                    list.push(words);
+                }
+            }
             _ => parts.push((*days, vec![words])),
         }
     }
     let parts: Vec<String> = parts
         .into_iter()
         .map(|(days, times)| format!("{} on {}", listed(&times), day_set_words(&days, calendar)))
+        .map(|part| part.replace(" on every day", " every day"))
         .collect();
-    listed(&parts)
+    let parts = listed(&parts);
+    match (only_opens, only_closes, is_plain) {
+        (true, _, _) => format!("starts {groups} {parts}"),
+        (_, true, _) => format!("stops {groups} {parts}"),
+        (_, _, true) => format!("keeps {groups} up {parts}"),
+        _ => format!("runs {groups}: {parts}"),
+    }
 }
 
 fn day_set_words(days: &DaySet, calendar: &Calendars) -> String {

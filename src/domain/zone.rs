@@ -114,9 +114,11 @@ pub fn next(
         if inside && !put_off(expr, change, &stretch, wall) {
             return (instant <= until).then_some(instant);
         }
-        // A match far beyond the next changes of the clock: the stretches between hold nothing.
+        // A match far beyond the next changes of the clock: the stretches between hold nothing, unless clocks go back to
+        // before where the search began.
         let far = instant - SignedDuration::from_hours(72);
-        stretch = if !inside && stretch.left.is_some_and(|(end, _)| end < far) {
+        let passes = |(end, after): (Timestamp, Offset)| end < far && after.to_datetime(end) >= begin;
+        stretch = if !inside && stretch.left.is_some_and(passes) {
             if far > until {
                 return None;
             }
@@ -338,6 +340,26 @@ mod tests {
         assert_eq!(
             fires("0 2 * * *", "America/New_York", ClockChange::default(), "2026-11-01T06:10:00Z", 2),
             ["01 02:00 -0500"]
+        );
+    }
+
+    #[test]
+    fn a_rare_time_that_is_shown_again_is_not_passed_over_on_the_way_to_the_next_date() {
+        let second = change(Gap::After, Fold::Second);
+
+        // 02:44 for the first time; 02:04 comes again at 19:04 UTC, and then not before the end of November.
+        assert_eq!(
+            fires("4 1,2 L * *", "Asia/Krasnoyarsk", second, "2004-10-30T18:44:42Z", 24),
+            ["31 02:04 +0700"]
+        );
+        assert_eq!(
+            fires("*/30 1 1 11 *", "America/New_York", ClockChange::default(), "2026-11-01T05:50:00Z", 24),
+            ["01 01:00 -0500", "01 01:30 -0500"]
+        );
+        // Vostok went back by seven hours.
+        assert_eq!(
+            fires("29 19 L * *", "Antarctica/Vostok", second, "1994-01-31T16:06:29Z", 48),
+            ["31 19:29 +0000"]
         );
     }
 

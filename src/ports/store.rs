@@ -154,6 +154,8 @@ pub struct CoveredMark {
     pub fingerprint: String,
     /// Every occurrence due up to this moment is decided.
     pub until: Timestamp,
+    /// When a span closes that began under older calendars, and that the schedule no longer knows.
+    pub closes: Option<Timestamp>,
 }
 
 /// All that one turn of the engine records: one transaction.

@@ -7,7 +7,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use super::{Settings, duration};
+use super::{OpenHours, Settings, duration};
 use crate::domain::name::{Action, RuleName, ServerId};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
@@ -17,8 +17,8 @@ use crate::domain::schedule::When;
 const CALENDAR_ENDS_SOON_DAYS: i64 = 60;
 /// So far ahead rules are compared with each other.
 const COMPARED_DAYS: i64 = 14;
-/// So many occurrences are compared; more rules than that are compared over fewer days.
-const COMPARED_MAX: usize = 20_000;
+/// So much work is done for it, counted in servers and rules looked at: many rules are compared over fewer days.
+const WORK_MAX: usize = 300_000;
 /// So many workdays are looked at.
 const WORKDAYS_MAX: usize = 100;
 
@@ -68,7 +68,8 @@ fn calendars_that_end(settings: &Settings, now: Timestamp) -> Vec<String> {
     let rules_with = |name: &str| -> Vec<&str> {
         let uses = |rule: &&Rule| {
             let dates = &rule.schedule.dates;
-            let mut names = dates.calendar.names().chain(dates.except.names()).chain(dates.only.names());
+            // A rule whose `only` ends has no occurrence any more, and that is told of the rule.
+            let mut names = dates.calendar.names().chain(dates.except.names());
             rule.enabled && names.any(|used| used.as_str() == name)
         };
         settings.rules.values().filter(uses).map(|rule| rule.name.as_str()).collect()
@@ -88,7 +89,7 @@ fn calendars_that_end(settings: &Settings, now: Timestamp) -> Vec<String> {
     advice
 }
 
-/// Workdays of calendars on which none of the rules that use them opens or fires.
+/// Workdays of calendars on which no rule starts anything.
 fn unserved_workdays(settings: &Settings, now: Timestamp) -> Vec<String> {
     let today = today(settings, now);
     let mut advice = Vec::new();
@@ -97,31 +98,30 @@ fn unserved_workdays(settings: &Settings, now: Timestamp) -> Vec<String> {
             let dates = &rule.schedule.dates;
             rule.enabled && dates.calendar.names().chain(dates.except.names()).any(|used| used == name)
         };
-        let rules: Vec<&Rule> = settings.rules.values().filter(uses).collect();
-        let is_default = rules.is_empty();
+        let is_unused = !settings.rules.values().any(|rule| uses(&rule));
         for date in calendar.workdays().range(today..).map(|(date, _)| *date).take(WORKDAYS_MAX) {
-            if rules.iter().any(|rule| acts_on(rule, date)) {
+            if settings.rules.values().any(|rule| rule.enabled && starts_on(rule, date)) {
                 continue;
             }
-            let why = match is_default {
+            let why = match is_unused {
                 true => "no rule uses the calendar".to_owned(),
                 false => "for `except` a workday only cancels a holiday".to_owned(),
             };
             advice.push(format!(
-                "{date} is a workday of calendar `{name}`, and no rule acts on it: {why}; write WORKDAYS among the days of a rule"
+                "{date} is a workday of calendar `{name}`, and no rule starts anything on it: {why}; write WORKDAYS among the days of a rule"
             ));
         }
     }
     advice
 }
 
-fn acts_on(rule: &Rule, date: Date) -> bool {
+fn starts_on(rule: &Rule, date: Date) -> bool {
     let zone = &rule.schedule.zone;
     let instant = |date: Date| zone.to_zoned(date.at(0, 0, 0, 0)).map(|zoned| zoned.timestamp());
     let (Ok(begin), Ok(end)) = (instant(date), date.tomorrow().and_then(instant)) else { return true };
     let second = SignedDuration::from_secs(1);
     let begin = begin.saturating_sub(second).unwrap_or(begin);
-    rule.schedule.happening(begin, end).next().is_some_and(|planned| planned.at < end)
+    rule.schedule.happening(begin, end).any(|planned| planned.at < end && planned.action == Action::Start)
 }
 
 /// What happened last to a server, as the plan has it.
@@ -143,13 +143,25 @@ fn quarrels(settings: &Settings, now: Timestamp) -> Vec<String> {
     let mut last: BTreeMap<&ServerId, Last<'_>> = BTreeMap::new();
     let mut told: BTreeSet<(RuleName, RuleName, &str)> = BTreeSet::new();
     let mut advice = Vec::new();
-    for occurrence in plan::occurrences(settings.rules.values(), now, until).take(COMPARED_MAX) {
+    let mut budget = WORK_MAX;
+    let size =
+        settings.rules.len() + settings.groups.values().map(|group| group.servers.len()).sum::<usize>();
+    let mut open: Option<(Timestamp, OpenHours<'_>)> = None;
+    for occurrence in plan::occurrences(settings.rules.values(), now, until) {
         let Some(rule) = settings.rules.get(&occurrence.rule) else { continue };
         let Some(servers) = limits.get(&(&rule.name, occurrence.action)) else { continue };
+        let is_new = open.as_ref().is_none_or(|(at, _)| *at != occurrence.due);
+        let asks = occurrence.action == Action::Stop;
+        let cost = servers.len() + if asks && is_new { size } else { 1 };
+        let Some(left) = budget.checked_sub(cost) else { break };
+        budget = left;
+        if asks && is_new {
+            open = Some((occurrence.due, settings.open_hours(occurrence.due)));
+        }
         for server in servers.keys() {
-            let wanted = (occurrence.action == Action::Stop)
-                .then(|| settings.wanted_by(rule, server, occurrence.due))
-                .flatten();
+            let wanted =
+                open.as_ref().filter(|_| asks).and_then(|(_, open)| open.wanting(&rule.name, server));
+            let wanted = wanted.map(|(by, closes)| (by.name.clone(), closes));
             let is_edge = matches!(rule.schedule.when, When::Hours(_));
             if let Some((by, closes)) = &wanted
                 && !is_edge

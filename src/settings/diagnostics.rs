@@ -65,6 +65,26 @@ impl Problem {
     }
 }
 
+/// How many characters of a text from elsewhere are shown.
+const WORDS_CHARS_MAX: usize = 200;
+
+/// A text from elsewhere on one line, without what would write on a terminal: controls and marks that turn text around become
+/// spaces, and what is very long is cut.
+#[must_use]
+pub fn words(text: &str) -> String {
+    let odd = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let plain: String =
+        text.chars().take(WORDS_CHARS_MAX * 4).map(|c| if odd(c) { ' ' } else { c }).collect();
+    let joined = plain.split_whitespace().collect::<Vec<_>>().join(" ");
+    match joined.char_indices().nth(WORDS_CHARS_MAX) {
+        Some((cut, _)) => format!("{}…", joined.get(..cut).unwrap_or(&joined)),
+        None => joined,
+    }
+}
+
 /// How problems are coloured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {

@@ -7,10 +7,10 @@ use jiff::civil::{Date, date};
 use jiff::{Span, ToSpan};
 use rrule::RRuleSet;
 
+use super::diagnostics::words;
+
 /// The largest file, in bytes.
 pub const FILE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// The most dates that one file may name, recurrences counted one by one.
-const DATES_MAX: usize = 100_000;
 /// How deep components may stand in one another: events stand in a calendar, alarms in events.
 const DEPTH_MAX: usize = 8;
 /// The most days that one event may last.
@@ -19,6 +19,9 @@ const EVENT_DAYS_MAX: i64 = 400;
 const FIRST: Date = date(1970, 1, 1);
 /// And up to here, however long they go on.
 const LAST: Date = date(2100, 12, 31);
+
+/// How many steps of work one file may cost: dates, repetitions and exceptions counted one by one.
+const STEPS_MAX: usize = 200_000;
 
 /// The dates of a file, each with the title of its event, in order.
 pub type FileDays = Vec<(Date, String)>;
@@ -32,65 +35,75 @@ pub fn read(text: &str) -> Result<FileDays, String> {
         return Err(format!("it is larger than {FILE_BYTES_MAX} bytes"));
     }
     let unfolded = unfold(text.trim_start_matches('\u{feff}'));
-    check_shape(&unfolded)?;
-    let calendar = read_calendar(unfolded.trim_end()).map_err(|error| first_line(&error))?;
-    let events: Vec<Event> = calendar
-        .components
-        .iter()
-        .filter(|component| component.name == "VEVENT")
-        .filter_map(|component| Event::of(component).transpose())
-        .collect::<Result<_, _>>()?;
+    let mut events: Vec<Event> = Vec::new();
+    for root in roots(&unfolded)? {
+        let calendar = read_calendar(root).map_err(|_| "it is no iCalendar file".to_owned())?;
+        for component in calendar.components.iter().filter(|c| c.name.as_str().eq_ignore_ascii_case("VEVENT"))
+        {
+            events.extend(Event::of(component)?);
+        }
+    }
     let mut replaced: BTreeMap<&str, BTreeSet<Date>> = BTreeMap::new();
     for event in &events {
         if let (Some(uid), Some(date)) = (&event.uid, event.replaces) {
             replaced.entry(uid).or_default().insert(date);
         }
     }
+    let mut steps = Steps(STEPS_MAX);
     let mut days = BTreeSet::new();
+    let nothing = BTreeSet::new();
     for event in events.iter().filter(|event| !event.is_cancelled) {
         let without = event.uid.as_deref().filter(|_| event.replaces.is_none());
-        let without = without.and_then(|uid| replaced.get(uid)).cloned().unwrap_or_default();
-        for begin in event.begins()?.into_iter().filter(|begin| !without.contains(begin)) {
+        let without = without.and_then(|uid| replaced.get(uid)).unwrap_or(&nothing);
+        for begin in event.begins(&mut steps)?.into_iter().filter(|begin| !without.contains(begin)) {
             for day in 0..event.days {
+                steps.take()?;
                 let Ok(date) = begin.checked_add(day.days()) else { break };
                 days.insert((date, event.title.clone()));
             }
-        }
-        if days.len() > DATES_MAX {
-            return Err(format!("it names more than {DATES_MAX} dates"));
         }
     }
     Ok(days.into_iter().collect())
 }
 
-/// The parser goes as deep as the text says, so the depth is looked at first.
-fn check_shape(text: &str) -> Result<(), String> {
-    let (mut depth, mut begun) = (0_usize, false);
-    for line in text.lines() {
-        let line = line.trim_start();
-        let starts = |word: &str| line.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
-        if starts("BEGIN:") {
-            depth += 1;
-            begun |= starts("BEGIN:VCALENDAR");
-        } else if starts("END:") {
-            depth = depth.saturating_sub(1);
+/// What is left of the work that a file may cost.
+struct Steps(usize);
+
+impl Steps {
+    fn take(&mut self) -> Result<(), String> {
+        self.0 = self.0.checked_sub(1).ok_or_else(|| format!("it names more than {STEPS_MAX} dates"))?;
+        Ok(())
+    }
+}
+
+/// The calendars of a text, one after the other. The parser goes as deep as the text says, so the depth is looked at here.
+fn roots(text: &str) -> Result<Vec<&str>, String> {
+    let (mut depth, mut begin, mut at) = (0_usize, 0, 0);
+    let mut found = Vec::new();
+    for line in text.split_inclusive('\n') {
+        let word = line.trim();
+        let starts = |head: &str| word.get(..head.len()).is_some_and(|w| w.eq_ignore_ascii_case(head));
+        match depth {
+            0 if word.is_empty() => {}
+            0 if !starts("BEGIN:VCALENDAR") => return Err("it does not begin with `BEGIN:VCALENDAR`".into()),
+            0 => (depth, begin) = (1, at),
+            _ if starts("BEGIN:") => depth += 1,
+            _ if starts("END:") => depth -= 1,
+            _ => {}
         }
         if depth > DEPTH_MAX {
             return Err("its components stand too deep in one another".into());
         }
+        at += line.len();
+        if depth == 0 && starts("END:") {
+            found.extend(text.get(begin..at).map(str::trim_end));
+        }
     }
-    match (begun, depth) {
-        (false, _) => Err("it does not begin with `BEGIN:VCALENDAR`".into()),
-        (true, 0) => Ok(()),
-        (true, _) => Err("it breaks off: an `END:` is missing".into()),
+    match (found.is_empty(), depth) {
+        (true, 0) => Err("it does not begin with `BEGIN:VCALENDAR`".into()),
+        (_, 0) => Ok(found),
+        _ => Err("it breaks off: an `END:` is missing".into()),
     }
-}
-
-/// What the parser says, without its drawing of the place.
-fn first_line(error: &str) -> String {
-    let line =
-        error.lines().map(str::trim).find(|line| line.starts_with("at line") || line.contains("at line"));
-    format!("it is no iCalendar file ({})", line.unwrap_or("its syntax is broken"))
 }
 
 /// One all-day event.
@@ -100,8 +113,8 @@ struct Event {
     begin: Date,
     days: i64,
     rules: Vec<String>,
-    further: Vec<Date>,
-    without: Vec<Date>,
+    further: BTreeSet<Date>,
+    without: BTreeSet<Date>,
     replaces: Option<Date>,
     is_cancelled: bool,
 }
@@ -109,88 +122,122 @@ struct Event {
 impl Event {
     /// `None` for an event with a time of day.
     fn of(component: &Component<'_>) -> Result<Option<Self>, String> {
-        let text = |name: &str| component.find_prop(name).map(|property| plain(property));
-        let title = text("SUMMARY").filter(|title| !title.trim().is_empty());
-        let title = title.unwrap_or_else(|| "untitled".into());
-        let Some(start) = component.find_prop("DTSTART") else {
-            return Err(format!("its event `{title}` has no DTSTART"));
+        let all = |name: &str| -> Vec<&Property<'_>> {
+            component.properties.iter().filter(|p| p.name.as_str().eq_ignore_ascii_case(name)).collect()
         };
-        let Some(begin) = whole_day(start, &title)? else { return Ok(None) };
-        let dates = |name: &str| -> Vec<Date> {
-            let found = component.properties.iter().filter(|property| property.name == name);
-            let values =
-                found.flat_map(|property| property.val.as_str().split(',').map(date_of).collect::<Vec<_>>());
-            values.flatten().collect()
+        let text = |name: &str| all(name).first().map(|property| words(property.val.as_str()));
+        let title = text("SUMMARY").filter(|title| !title.is_empty()).unwrap_or_else(|| "untitled".into());
+        let trouble = |what: &str| format!("its event `{title}` {what}");
+        let starts = all("DTSTART");
+        let start = match starts.as_slice() {
+            [start] => *start,
+            [] => return Err(trouble("has no DTSTART")),
+            _ => return Err(trouble("has more than one DTSTART")),
         };
-        let rules = component.properties.iter().filter(|property| property.name == "RRULE");
+        // Outlook writes its all-day events from midnight to midnight, with a word of its own.
+        let said = text("X-MICROSOFT-CDO-ALLDAYEVENT").is_some_and(|word| word.eq_ignore_ascii_case("TRUE"));
+        let begin = match said {
+            true => date_of(start.val.as_str()),
+            false => whole_day(start, &title)?,
+        };
+        let replaces = || {
+            let id = all("RECURRENCE-ID");
+            let id = id.first().map(|property| property.val.as_str());
+            id.map(|id| date_of(id).ok_or_else(|| trouble("replaces what is no date"))).transpose()
+        };
+        let Some(begin) = begin else {
+            // A day of a series that was moved to a time of day is none of its all-day dates any more.
+            let moved = |date| Self { uid: text("UID"), begin: date, replaces: Some(date), ..Self::gone() };
+            return Ok(replaces()?.map(moved));
+        };
+        if !all("EXRULE").is_empty() {
+            return Err(trouble("has an EXRULE, which the standard has given up"));
+        }
+        let dates = |name: &str| -> Result<BTreeSet<Date>, String> {
+            let values = all(name);
+            let values = values.iter().flat_map(|property| property.val.as_str().split(','));
+            let read = |value: &str| {
+                date_of(value)
+                    .ok_or_else(|| trouble(&format!("names `{}` as {name}, which is no date", words(value))))
+            };
+            values.map(read).collect()
+        };
+        let (further, without) = (dates("RDATE")?, dates("EXDATE")?);
         Ok(Some(Self {
             uid: text("UID"),
             begin,
-            days: length(component, begin, &title)?,
-            rules: rules.map(|property| property.val.as_str().to_owned()).collect(),
-            further: dates("RDATE"),
-            without: dates("EXDATE"),
-            replaces: component.find_prop("RECURRENCE-ID").and_then(|p| date_of(p.val.as_str())),
+            days: length(&all("DTEND"), &all("DURATION"), begin, &title)?,
+            rules: all("RRULE").iter().map(|property| property.val.as_str().to_owned()).collect(),
+            further,
+            without,
+            replaces: replaces()?,
             is_cancelled: text("STATUS").is_some_and(|status| status.eq_ignore_ascii_case("CANCELLED")),
             title,
         }))
     }
 
-    /// The first days of the event and of its repetitions.
-    fn begins(&self) -> Result<Vec<Date>, String> {
-        let mut begins: BTreeSet<Date> = self.further.iter().copied().collect();
-        begins.insert(self.begin);
-        for rule in &self.rules {
-            begins.extend(self.repeated(rule)?);
+    /// An event that does not take place.
+    fn gone() -> Self {
+        let none = BTreeSet::new;
+        Self {
+            uid: None,
+            title: String::new(),
+            begin: FIRST,
+            days: 1,
+            rules: Vec::new(),
+            further: none(),
+            without: none(),
+            replaces: None,
+            is_cancelled: true,
         }
-        begins.retain(|date| !self.without.contains(date) && (FIRST..=LAST).contains(date));
-        Ok(begins.into_iter().collect())
     }
 
-    fn repeated(&self, rule: &str) -> Result<Vec<Date>, String> {
+    /// The first days of the event and of its repetitions.
+    fn begins(&self, steps: &mut Steps) -> Result<BTreeSet<Date>, String> {
+        let mut begins = self.further.clone();
+        begins.insert(self.begin);
+        for rule in &self.rules {
+            self.repeat(rule, &mut begins, steps)?;
+        }
+        begins.retain(|date| !self.without.contains(date) && (FIRST..=LAST).contains(date));
+        Ok(begins)
+    }
+
+    fn repeat(&self, rule: &str, begins: &mut BTreeSet<Date>, steps: &mut Steps) -> Result<(), String> {
         let trouble =
-            |what: &str| format!("the repetition `{}` of its event `{}` {what}", shortened(rule), self.title);
+            |what: &str| format!("the repetition `{}` of its event `{}` {what}", words(rule), self.title);
         let mut parts = Vec::new();
         for part in rule.split(';').filter(|part| !part.is_empty()) {
             let (key, value) = part.split_once('=').ok_or_else(|| trouble("is not understood"))?;
-            match key.to_ascii_uppercase().as_str() {
-                "FREQ"
-                    if !matches!(
-                        value.to_ascii_uppercase().as_str(),
-                        "DAILY" | "WEEKLY" | "MONTHLY" | "YEARLY"
-                    ) =>
-                {
-                    return Err(trouble("repeats within a day, which no all-day event does"));
-                }
+            let (key, value) = (key.to_ascii_uppercase(), value.to_ascii_uppercase());
+            match (key.as_str(), value.as_str()) {
+                ("FREQ", "DAILY" | "WEEKLY" | "MONTHLY" | "YEARLY") => parts.push(format!("FREQ={value}")),
+                ("FREQ", _) => return Err(trouble("repeats within a day, which no all-day event does")),
+                ("INTERVAL" | "COUNT", "0") => return Err(trouble("never comes")),
                 // The last day counts, whatever the time.
-                "UNTIL" => {
+                ("UNTIL", value) => {
                     let date = date_of(value).ok_or_else(|| trouble("ends on no date"))?;
+                    if date < self.begin {
+                        return Ok(());
+                    }
                     parts.push(format!("UNTIL={}T235959Z", date.strftime("%Y%m%d")));
                 }
-                _ => parts.push(part.to_owned()),
+                _ => parts.push(format!("{key}={value}")),
             }
         }
         let begin = self.begin.strftime("%Y%m%d");
         let set: RRuleSet = format!("DTSTART:{begin}T000000Z\nRRULE:{}", parts.join(";"))
             .parse()
             .map_err(|_| trouble("is not understood"))?;
-        let dates =
-            set.limit().into_iter().map_while(|at| at.format("%Y-%m-%d").to_string().parse::<Date>().ok());
-        let found: Vec<Date> = dates.take_while(|date| *date <= LAST).take(DATES_MAX + 1).collect();
-        if found.len() > DATES_MAX {
-            return Err(trouble("comes too often"));
+        for at in &set.limit() {
+            steps.take()?;
+            match at.format("%Y-%m-%d").to_string().parse::<Date>() {
+                Ok(date) if date <= LAST => begins.insert(date),
+                _ => break,
+            };
         }
-        Ok(found)
+        Ok(())
     }
-}
-
-fn plain(property: &Property<'_>) -> String {
-    let text = property.val.as_str().replace("\\n", " ").replace("\\N", " ");
-    text.replace("\\,", ",").replace("\\;", ";").replace("\\\\", "\\").trim().to_owned()
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(60).collect()
 }
 
 /// The date of an all-day event; `None` if it has a time of day.
@@ -205,7 +252,7 @@ fn whole_day(start: &Property<'_>, title: &str) -> Result<Option<Date>, String> 
     }
     match date_of(value) {
         Some(date) => Ok(Some(date)),
-        None => Err(format!("its event `{title}` begins on `{}`, which is no date", shortened(value))),
+        None => Err(format!("its event `{title}` begins on `{}`, which is no date", words(value))),
     }
 }
 
@@ -222,30 +269,42 @@ fn date_of(value: &str) -> Option<Date> {
 }
 
 /// How many days an event lasts. Its end is not part of it.
-fn length(component: &Component<'_>, begin: Date, title: &str) -> Result<i64, String> {
-    let days = match (component.find_prop("DTEND"), component.find_prop("DURATION")) {
+fn length(
+    ends: &[&Property<'_>],
+    durations: &[&Property<'_>],
+    begin: Date,
+    title: &str,
+) -> Result<i64, String> {
+    let trouble = |what: String| format!("its event `{title}` {what}");
+    let days = match (ends.first(), durations.first()) {
         (Some(end), _) => {
-            let end =
-                date_of(end.val.as_str()).ok_or_else(|| format!("its event `{title}` ends on no date"))?;
-            end.duration_since(begin).as_hours() / 24
+            let end = date_of(end.val.as_str()).ok_or_else(|| trouble("ends on no date".into()))?;
+            if end < begin {
+                return Err(trouble("ends before it begins".into()));
+            }
+            // An event that ends on its first day lasts that day.
+            (end.duration_since(begin).as_hours() / 24).max(1)
         }
         (None, Some(duration)) => {
-            let span: Span = duration.val.as_str().trim().parse().map_err(|_| {
-                format!(
-                    "its event `{title}` lasts `{}`, which is no duration",
-                    shortened(duration.val.as_str())
-                )
-            })?;
-            i64::from(span.get_weeks()) * 7 + i64::from(span.get_days())
+            let text = duration.val.as_str().trim();
+            let days = text.parse::<Span>().ok().and_then(whole_days);
+            days.ok_or_else(|| trouble(format!("lasts `{}`, which is no number of days", words(text))))?
         }
         (None, None) => 1,
     };
-    // An event that ends on its first day lasts that day.
-    let days = days.max(1);
     if days > EVENT_DAYS_MAX {
-        return Err(format!("its event `{title}` lasts more than {EVENT_DAYS_MAX} days"));
+        return Err(trouble(format!("lasts more than {EVENT_DAYS_MAX} days")));
     }
     Ok(days)
+}
+
+/// The days of a duration of weeks, days, or hours that make up days.
+fn whole_days(span: Span) -> Option<i64> {
+    let odd =
+        span.get_years() != 0 || span.get_months() != 0 || span.get_minutes() != 0 || span.get_seconds() != 0;
+    let days =
+        i64::from(span.get_weeks()) * 7 + i64::from(span.get_days()) + i64::from(span.get_hours() / 24);
+    (!odd && span.get_hours() % 24 == 0 && days > 0).then_some(days)
 }
 
 #[cfg(test)]
@@ -299,9 +358,14 @@ mod tests {
             "DTSTART;TZID=Asia/Seoul:20261225T000000\r\nSUMMARY:with a zone",
             "DTSTART;VALUE=DATE:20261224\r\nSTATUS:CANCELLED\r\nSUMMARY:cancelled",
             "DTSTART;VALUE=DATE:20261223\r\nSTATUS:CONFIRMED\r\nSUMMARY:kept",
+            "DTSTART;TZID=Korea Standard Time:20261221T000000\r\nDTEND;TZID=Korea Standard Time:20261223T000000\r\n\
+             X-MICROSOFT-CDO-ALLDAYEVENT:TRUE\r\nSUMMARY:as Outlook has it",
         ]);
 
-        assert_eq!(days(&text), ["2026-12-23 kept"]);
+        assert_eq!(
+            days(&text),
+            ["2026-12-21 as Outlook has it", "2026-12-22 as Outlook has it", "2026-12-23 kept"]
+        );
     }
 
     #[test]
@@ -323,6 +387,8 @@ mod tests {
             ["2026-01-30 stock", "2026-01-31 stock", "2026-02-27 stock", "2026-02-28 stock"]
         );
         assert_eq!(days(moved), ["2026-01-05 w", "2026-01-14 moved"]);
+        let timed = moved.replace("DTSTART;VALUE=DATE:20260114", "DTSTART:20260114T090000Z");
+        assert_eq!(days(&timed), ["2026-01-05 w"]);
         let forever = days(&file(&["DTSTART;VALUE=DATE:20260101\r\nRRULE:FREQ=YEARLY\r\nSUMMARY:ny"]));
         assert_eq!((forever.len(), forever.last().map(String::as_str)), (75, Some("2100-01-01 ny")));
     }
@@ -332,6 +398,24 @@ mod tests {
         let folded = "\u{feff}BEGIN:VCALENDAR\r\nBEGIN:VEVENT\r\nDTSTART;VALUE=D\r\n ATE:20260217\r\nSUMMARY:설날 연\r\n 휴\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n";
 
         assert_eq!(days(folded), ["2026-02-17 설날 연휴"]);
+    }
+
+    #[test]
+    fn a_title_from_elsewhere_cannot_write_on_the_terminal_or_fill_the_memory() {
+        let odd =
+            file(&["DTSTART;VALUE=DATE:20261201\r\nSUMMARY:a\u{1b}[31mb\u{7}\\nrule fake\u{202e}c\u{9b}d"]);
+        let long = file(&[&format!("DTSTART;VALUE=DATE:20261201\r\nSUMMARY:{}", "x".repeat(100_000))]);
+
+        assert_eq!(days(&odd), ["2026-12-01 a [31mb rule fake c d"]);
+        assert!(days(&long)[0].chars().count() < 220);
+    }
+
+    #[test]
+    fn several_calendars_in_one_file_and_names_in_lower_case_are_read() {
+        let one = file(&["dtstart;value=date:20261201\r\nsummary:one"]);
+        let two = file(&["DTSTART;VALUE=DATE:20261202\r\nRRULE:FREQ=DAILY;UNTIL=20200101\r\nSUMMARY:two"]);
+
+        assert_eq!(days(&format!("{one}{two}")), ["2026-12-01 one", "2026-12-02 two"]);
     }
 
     #[test]
@@ -347,6 +431,26 @@ mod tests {
             (file(&["DTSTART;VALUE=DATE:20261201\r\nRRULE:FREQ=OFTEN\r\nSUMMARY:s"]), "within a day"),
             (file(&["DTSTART;VALUE=DATE:20261201\r\nRRULE:NONSENSE\r\nSUMMARY:s"]), "not understood"),
             (file(&["DTSTART;VALUE=DATE:20261201\r\nDTEND;VALUE=DATE:20991201\r\nSUMMARY:s"]), "400 days"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nDTEND;VALUE=DATE:20261101\r\nSUMMARY:s"]), "ends before"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nDURATION:P1M\r\nSUMMARY:s"]), "no number of days"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nDURATION:-P1D\r\nSUMMARY:s"]), "no number of days"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nEXDATE:soon\r\nSUMMARY:s"]), "EXDATE"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nRDATE:2026-12-05\r\nSUMMARY:s"]), "RDATE"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nEXRULE:FREQ=DAILY\r\nSUMMARY:s"]), "EXRULE"),
+            (file(&["DTSTART;VALUE=DATE:20261201\r\nRRULE:FREQ=DAILY;COUNT=0\r\nSUMMARY:s"]), "never comes"),
+            (
+                file(&["DTSTART;VALUE=DATE:20261201\r\nDTSTART;VALUE=DATE:20261202\r\nSUMMARY:s"]),
+                "more than one",
+            ),
+            // Little text that would be much work.
+            (
+                file(&["DTSTART;VALUE=DATE:19700101\r\nRRULE:FREQ=DAILY\r\nDURATION:P400D\r\nSUMMARY:s"]),
+                "more than 200000",
+            ),
+            (
+                file(&vec!["DTSTART;VALUE=DATE:19700101\r\nRRULE:FREQ=DAILY\r\nSUMMARY:s"; 20]),
+                "more than 200000",
+            ),
             (deep, "too deep"),
         ];
 

@@ -5,13 +5,18 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 
-use super::diagnostics::{Problem, did_you_mean};
+use super::diagnostics::{Problem, did_you_mean, words};
 use super::raw::{self, At};
 use super::resolve::{Resolver, remedy_for};
+use super::sources::stale_words;
 use crate::domain::calendar::{Calendar, Calendars, Days, Parts, korea};
 use crate::domain::guard;
 use crate::domain::name::CalendarName;
 
+/// The most characters of a pattern for titles.
+const PATTERN_CHARS_MAX: usize = 100;
+/// The first and the last year of which dates may be named: rules are looked through day by day.
+const YEARS: std::ops::RangeInclusive<i16> = 1970..=2199;
 /// The most dates that one range may hold.
 const RANGE_DAYS_MAX: i64 = 366;
 
@@ -61,8 +66,9 @@ impl Resolver<'_> {
     fn calendar(&mut self, name: &At<String>, raw: &raw::Calendar) -> Option<Calendar> {
         let mut parts = Parts::default();
         let mut is_complete = true;
-        let only_builtin = raw.ics.is_none() && raw.dates.is_empty();
-        if raw.builtin.is_none() && only_builtin && raw.workdays.is_empty() {
+        let only_builtin =
+            raw.ics.is_none() && [&raw.dates, &raw.workdays, &raw.cancel].iter().all(|list| list.is_empty());
+        if raw.builtin.is_none() && only_builtin {
             let title = format!("calendar `{}` names no date", name.value);
             let remedy = "add `builtin = \"kr\"`, `ics = \"FILE\"` or `dates = [\"2026-12-31\"]`";
             self.problems.push(Problem::warning(name.span.clone(), title, "nothing stands in it", remedy));
@@ -100,7 +106,7 @@ impl Resolver<'_> {
         parts.cancelled = self.days(&raw.cancel, "cancelled");
         for day in &raw.cancel {
             let Some((first, last, _)) = read_days(&day.value) else { continue };
-            let known = parts.holidays.iter().flat_map(Days::keys).any(|date| (first..=last).contains(date));
+            let known = parts.holidays.iter().any(|days| days.range(first..=last).next().is_some());
             if is_complete && !known {
                 let title = format!("`{}` is cancelled and was no holiday", day.value);
                 let remedy = "remove it, or mend the date";
@@ -130,23 +136,27 @@ impl Resolver<'_> {
             Ok(found) => found,
             Err(problem) => {
                 let title = format!("the calendar file `{}` cannot be used", path.value);
-                let remedy =
-                    "put an iCalendar file there that this user may read; paths begin at this file's folder";
+                let remedy = match problem.contains("(os error") {
+                    true => {
+                        "put an iCalendar file there that this user may read; paths begin at this file's folder"
+                    }
+                    false => "export the calendar again as an iCalendar file in UTF-8",
+                };
                 self.error(path, title, &problem, remedy);
                 return None;
             }
         };
         if let Some(problem) = found.stale {
             let title = format!("the calendar file `{}` cannot be used", path.value);
-            self.stale.push(format!("{title}: {problem}; its last good content stays in force"));
+            self.stale.push(stale_words(&path.value, &problem));
             let remedy = "its last good content stays in force; mend the file";
             self.problems.push(Problem::warning(path.span.clone(), title, problem, remedy));
         }
         self.sources.files.insert(path.value.clone(), found.days.clone());
+        let patterns = patterns.map(|patterns| self.patterns_of_titles(patterns));
         let picked = |title: &str| {
-            patterns.is_none_or(|patterns| {
-                patterns.iter().any(|pattern| guard::glob_matches(&pattern.value, title))
-            })
+            let title = title.to_lowercase();
+            patterns.as_ref().is_none_or(|all| all.iter().any(|pattern| guard::glob_matches(pattern, &title)))
         };
         let days: Days = found.days.into_iter().filter(|(_, title)| picked(title)).collect();
         if days.is_empty() {
@@ -156,6 +166,25 @@ impl Resolver<'_> {
             self.problems.push(Problem::warning(path.span.clone(), title, cause, remedy));
         }
         Some(days)
+    }
+
+    /// Patterns for titles, where upper and lower case are the same.
+    fn patterns_of_titles(&mut self, patterns: &[At<String>]) -> Vec<String> {
+        let mut found = Vec::new();
+        for pattern in patterns {
+            if pattern.value.chars().count() > PATTERN_CHARS_MAX {
+                let title = format!("a pattern has more than {PATTERN_CHARS_MAX} characters");
+                self.error(
+                    pattern,
+                    title,
+                    "no title is that long",
+                    "write a part of the title, such as \"*holiday*\"",
+                );
+                continue;
+            }
+            found.push(pattern.value.to_lowercase());
+        }
+        found
     }
 
     /// Dates and ranges with their names.
@@ -174,10 +203,10 @@ impl Resolver<'_> {
                 self.error(day, title, cause, "write the first date, two dots and the last date");
                 continue;
             }
-            let name = name.unwrap_or(unnamed);
+            let name = name.map_or_else(|| unnamed.to_owned(), |name| words(&name));
             let mut date = first;
             while date <= last {
-                days.entry(date).or_insert_with(|| name.to_owned());
+                days.entry(date).or_insert_with(|| name.clone());
                 match date.tomorrow() {
                     Ok(next) => date = next,
                     Err(_) => break,
@@ -189,18 +218,26 @@ impl Resolver<'_> {
 }
 
 /// `2026-12-28..2027-01-02 winter break`: the first date, the last one and the name.
-fn read_days(text: &str) -> Option<(Date, Date, Option<&str>)> {
+fn read_days(text: &str) -> Option<(Date, Date, Option<String>)> {
     let text = text.trim();
     let (dates, name) = match text.split_once(char::is_whitespace) {
-        Some((dates, name)) => (dates, Some(name.trim())),
+        Some((dates, name)) => (dates, Some(name.trim().to_owned())),
         None => (text, None),
     };
+    // Who writes more dates or a dash behind the first date means a range, and must not get one day.
+    let odd = |name: &String| {
+        name.starts_with(['.', '-', '–', '—', '~'])
+            || name.split_whitespace().any(|word| read_date(word).is_some())
+    };
+    if name.as_ref().is_some_and(odd) {
+        return None;
+    }
     let (first, last) = dates.split_once("..").unwrap_or((dates, dates));
     Some((read_date(first)?, read_date(last)?, name.filter(|name| !name.is_empty())))
 }
 
-/// A date as `2026-12-31`, and in no other form.
+/// A date as `2026-12-31`, and in no other form, in [`YEARS`].
 pub(super) fn read_date(text: &str) -> Option<Date> {
     let plain = text.len() == 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'-');
-    text.parse().ok().filter(|_| plain)
+    text.parse::<Date>().ok().filter(|date| plain && YEARS.contains(&date.year()))
 }

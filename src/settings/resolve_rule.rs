@@ -205,7 +205,7 @@ impl<'a> RuleReader<'a> {
         if let Some(edge) = &raw.except_edge
             && (raw.hours.is_none() || raw.except.is_empty())
         {
-            let title = "`except_edge` goes with `hours` and `except` alone".to_owned();
+            let title = "`except_edge` needs `hours` and `except`".to_owned();
             let remedy = "remove it, or add `except = [\"CALENDAR\"]`; WORKDAYS leaves both edges out";
             resolver.error(edge, title, "there is no edge that it could keep", remedy);
         }
@@ -378,6 +378,14 @@ fn must_ever_act(resolver: &mut Resolver<'_>, name: &At<String>, rule: &Rule) {
         return;
     }
     let title = format!("rule `{}` never does anything", name.value);
+    let dates = &rule.schedule.dates;
+    if [&dates.calendar, &dates.except, &dates.only].iter().any(|calendars| !calendars.is_empty()) {
+        // What calendars say may change without the file, and must not make it invalid.
+        let remedy = "mend `except`, `only` or the calendars, or remove the rule";
+        let cause = "its calendars leave no date";
+        resolver.problems.push(Problem::warning(name.span.clone(), title, cause, remedy));
+        return;
+    }
     let (cause, remedy) = match &rule.schedule.when {
         When::Hours(_) if rule.schedule.open_span(begin).is_some() => (
             "its spans join to one without end",

@@ -50,6 +50,12 @@ pub struct Found {
     pub stale: Option<String>,
 }
 
+/// What is said of a file that cannot be used, while its last good content is in force.
+#[must_use]
+pub fn stale_words(path: &str, problem: &str) -> String {
+    format!("the calendar file `{path}` cannot be used: {problem}; its last good content stays in force")
+}
+
 /// Where a configuration that is being read finds what its calendars rest on.
 pub trait Shelf {
     /// The computed holidays of a name.

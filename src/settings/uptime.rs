@@ -11,6 +11,9 @@ use crate::domain::schedule::When;
 /// So far back the last occurrence before a stretch of time is looked for.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(24 * 21);
 
+/// So many occurrences of a group are followed.
+const OCCURRENCES_MAX: usize = 100_000;
+
 /// The stretches within a span of time in which a group is meant to be up, in order, cut at its ends.
 ///
 /// Before the first occurrence that can be found the group counts as down.
@@ -23,15 +26,23 @@ pub fn of_group(
 ) -> Vec<(Timestamp, Timestamp)> {
     let rules: Vec<&Rule> = settings.rules.values().filter(|rule| rule.groups.contains(group)).collect();
     let begin = from.saturating_sub(LOOK_BACK).unwrap_or(from);
-    let is_open = |rule: &Rule, at| rule.enabled && rule.schedule.open_span(at).is_some();
-    let mut since = rules.iter().any(|rule| is_open(rule, begin)).then_some(begin);
+    let spans: Vec<(&Rule, Vec<(Timestamp, Timestamp)>)> = rules
+        .iter()
+        .filter(|rule| rule.enabled && matches!(rule.schedule.when, When::Hours(_)))
+        .map(|rule| (*rule, rule.schedule.spans(begin, to)))
+        .collect();
+    let open = |at: Timestamp| {
+        let holds = move |(_, spans): &&(&Rule, Vec<(Timestamp, Timestamp)>)| {
+            let before = spans.partition_point(|(opens, _)| *opens <= at);
+            before.checked_sub(1).and_then(|index| spans.get(index)).is_some_and(|(_, closes)| at < *closes)
+        };
+        spans.iter().filter(holds).map(|(rule, _)| *rule)
+    };
+    let mut since = open(begin).next().map(|_| begin);
     let mut found = Vec::new();
-    for occurrence in plan::occurrences(rules.iter().copied(), begin, to) {
-        let is_edge = rules
-            .iter()
-            .any(|rule| rule.name == occurrence.rule && matches!(rule.schedule.when, When::Hours(_)));
-        let wanted =
-            || rules.iter().any(|rule| rule.name != occurrence.rule && is_open(rule, occurrence.due));
+    for occurrence in plan::occurrences(rules.iter().copied(), begin, to).take(OCCURRENCES_MAX) {
+        let is_edge = spans.iter().any(|(rule, _)| rule.name == occurrence.rule);
+        let wanted = || open(occurrence.due).any(|rule| rule.name != occurrence.rule);
         match occurrence.action {
             Action::Start => since = since.or(Some(occurrence.due)),
             Action::Stop if is_edge && wanted() => {}

@@ -209,3 +209,95 @@ async fn jitter_delays_and_never_brings_forward_and_is_the_same_after_a_kill() {
 
     assert_eq!(killed.asked(), asked);
 }
+
+#[tokio::test]
+async fn a_calendar_that_changed_while_nobody_ran_is_taken_over_for_good() {
+    let calendar = "[calendars.c]\ndates = [\"2027-06-01\"]\n";
+    let mut world = monday(&format!("{OFFICE}except = [\"c\"]\n{calendar}"));
+    world.run(120).await;
+    world.configure("2027-06-01", "2027-06-02");
+    world.run(120).await;
+    // Away over the opening edge, and back within its window.
+    world.pass(540);
+
+    world.run(120).await;
+
+    assert_eq!(world.asked(), ["08:53:00 start 1001 1002 1003"]);
+}
+
+#[tokio::test]
+async fn a_calendar_that_changes_within_a_span_keeps_its_closing_edge_also_over_a_restart() {
+    for restarts in [false, true] {
+        let rule = format!("{OFFICE}except = [\"c\"]\n[calendars.c]\ndates = [\"2026-12-24\"]\n");
+        let mut world = monday(&rule);
+        world.run(900).await;
+        world.configure("2026-12-24", "2026-11-23");
+        if restarts {
+            world.run(120).await;
+            world.run(120).await;
+        }
+        let reload = world.reload();
+
+        world.run_with(1800, vec![reload]).await.unwrap();
+
+        assert_eq!(
+            world.asked(),
+            ["08:50:00 start 1001 1002 1003", "09:10:00 stop 1001 1002 1003"],
+            "restarts: {restarts}"
+        );
+        // And the days after are those of the new calendar.
+        world.run(90_000).await;
+        assert_eq!(world.asked().len(), 4, "{:?}", world.asked());
+    }
+}
+
+#[tokio::test]
+async fn an_edited_rule_keeps_nothing_of_its_old_hours() {
+    let mut world = monday(OFFICE);
+    world.run(900).await;
+    world.configure("08:50-09:10", "08:50-09:20");
+    let reload = world.reload();
+
+    world.run_with(2400, vec![reload]).await.unwrap();
+
+    assert_eq!(world.asked(), ["08:50:00 start 1001 1002 1003", "09:20:00 stop 1001 1002 1003"]);
+}
+
+#[tokio::test]
+async fn calendars_that_differ_in_the_past_do_not_take_a_start_away_whose_window_is_open() {
+    // Down from Friday evening; Saturday became a workday meanwhile.
+    let rule = "[rules.office]\nhours = \"WORKDAYS 08:50-09:10\"\nrun = [\"web\"]\n";
+    let mut world = World::at("2026-11-27T20:00:00Z")
+        .calendar("c")
+        .with(&format!("{rule}[calendars.c]\nworkdays = [\"2026-11-21\"]\n"));
+    world.run(300).await;
+    world.configure("2026-11-21", "2026-11-28");
+    world.pass(2 * 86_400 + 46_200);
+
+    world.run(300).await;
+
+    assert_eq!(world.asked(), ["08:55:00 start 1001 1002"]);
+}
+
+#[tokio::test]
+async fn a_late_closing_edge_stops_what_was_wanted_then_and_is_not_any_more() {
+    let first = "[rules.a]\nhours = \"MON-FRI 08:45-08:55\"\nrun = [\"web\"]\nstop_window = \"15m\"\n";
+    let other = "[rules.b]\nhours = \"MON-FRI 08:45-09:00\"\nrun = [\"web\"]\nstop_window = \"3m\"\n";
+    let mut world = monday(&format!("{first}{other}"));
+    world.run(600).await;
+    world.pass(900);
+
+    world.run(300).await;
+
+    assert_eq!(world.asked().last().unwrap(), "09:05:00 stop 1001 1002", "{:?}", world.asked());
+}
+
+#[tokio::test]
+async fn what_other_hours_keep_up_is_no_failure() {
+    let mut world = monday(&format!("{OFFICE}{BATCH}"));
+
+    world.run(4200).await;
+
+    assert!(world.notices().is_empty(), "{:?}", world.notices());
+    assert!(world.failed().await.is_empty());
+}

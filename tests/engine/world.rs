@@ -231,6 +231,16 @@ impl World {
         entries
     }
 
+    pub(crate) fn notices(&self) -> Vec<String> {
+        self.outside.lock().unwrap().notices.clone()
+    }
+
+    /// What `history --failed` finds.
+    pub(crate) async fn failed(&self) -> Vec<Entry> {
+        let store = SqliteStore::open_to_read(&self.path()).await.unwrap();
+        store.history(&HistoryQuery { failed: true, limit: 100, ..HistoryQuery::default() }).await.unwrap()
+    }
+
     /// Each run as `RULE OUTCOME: SERVER outcome, …`, each range as `RULE missed N`.
     pub(crate) async fn told(&self) -> Vec<String> {
         let show = |entry: &Entry| match entry {

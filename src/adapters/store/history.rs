@@ -142,7 +142,10 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
     for row in &sqlx::query("SELECT * FROM marks").fetch_all(&store.writer).await? {
         let rule: String = row.try_get("rule")?;
         let until = moment(row, "until")?;
-        marks.push(CoveredMark { rule: rule_name(&rule)?, fingerprint: row.try_get("fingerprint")?, until });
+        let closes: Option<i64> = row.try_get("closes")?;
+        let closes = closes.map(|_| moment(row, "closes")).transpose()?;
+        let (rule, fingerprint) = (rule_name(&rule)?, row.try_get("fingerprint")?);
+        marks.push(CoveredMark { rule, fingerprint, until, closes });
     }
     let last = sqlx::query(
         "SELECT coalesce(max(id), 0) AS last, coalesce(max(intended), 0) AS newest FROM attempts",
@@ -229,7 +232,13 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
         sql.push(" AND due < ").push_bind(micros(to));
     }
     if query.failed {
-        sql.push(" AND outcome IS NOT NULL AND outcome <> 'done'");
+        // A run in which nothing went wrong is none of these: newer ones took over, or other hours want the servers.
+        sql.push(
+            " AND outcome IS NOT NULL AND outcome <> 'done' AND (NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id) \
+             OR EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id \
+             AND t.outcome NOT IN ('started', 'stopped', 'already', 'superseded') \
+             AND NOT (t.outcome = 'skipped' AND t.reason LIKE 'wanted%')))",
+        );
     }
     sql.push(" ORDER BY due DESC, id DESC LIMIT ").push_bind(i64::from(query.limit));
     let rows = sql.build().fetch_all(&store.reader).await?;

@@ -289,12 +289,13 @@ async fn write_missed(tx: &mut Tx<'_>, missed: &MissedRange, now: i64) -> Result
 
 async fn write_mark(tx: &mut Tx<'_>, mark: &CoveredMark) -> Result<(), Failure> {
     sqlx::query(
-        "INSERT INTO marks (rule, fingerprint, until) VALUES (?, ?, ?) \
-         ON CONFLICT (rule) DO UPDATE SET fingerprint = excluded.fingerprint, until = excluded.until",
+        "INSERT INTO marks (rule, fingerprint, until, closes) VALUES (?, ?, ?, ?) ON CONFLICT (rule) DO UPDATE \
+         SET fingerprint = excluded.fingerprint, until = excluded.until, closes = excluded.closes",
     )
     .bind(mark.rule.as_str())
     .bind(&mark.fingerprint)
     .bind(micros(mark.until))
+    .bind(mark.closes.map(micros))
     .execute(&mut **tx)
     .await?;
     Ok(())

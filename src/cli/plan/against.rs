@@ -1,7 +1,8 @@
 //! What another configuration would change: occurrences that come, go, move or touch other groups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -12,9 +13,12 @@ use super::{Options, Stretch, happening, matching};
 use crate::cli::exit::Exit;
 use crate::cli::{Common, load, show};
 use crate::daemon::view;
-use crate::domain::name::Action;
-use crate::domain::plan::explained;
+use crate::domain::name::{Action, RuleName};
+use crate::domain::plan::explained_first;
 use crate::settings::Settings;
+
+/// The most occurrences of each side that are compared.
+const COMPARED_MAX: usize = 500_000;
 
 /// One difference. What moves within a day is one, not two.
 struct Change {
@@ -27,8 +31,16 @@ struct Change {
 enum Kind {
     Added(Timestamp),
     Removed(Timestamp),
-    Moved { from: Timestamp, to: Timestamp },
-    Groups { at: Timestamp, from: String, to: String },
+    Moved {
+        from: Timestamp,
+        to: Timestamp,
+    },
+    /// Other groups, or other servers in them.
+    Groups {
+        at: Timestamp,
+        from: String,
+        to: String,
+    },
 }
 
 impl Kind {
@@ -50,7 +62,31 @@ impl Kind {
 }
 
 /// What one configuration plans: for each rule and action, the moments with their groups.
-type Plan = BTreeMap<(String, Action), BTreeMap<Timestamp, String>>;
+type Plan = BTreeMap<(String, Action), BTreeMap<Timestamp, Rc<Whom>>>;
+
+/// For whom an occurrence is.
+#[derive(Debug, PartialEq, Eq)]
+struct Whom {
+    groups: String,
+    servers: BTreeSet<String>,
+}
+
+impl Whom {
+    /// What is different of another, from that to this: the groups, or else the servers that come and go.
+    fn since(&self, before: &Self) -> (String, String) {
+        if self.groups != before.groups {
+            return (before.groups.clone(), self.groups.clone());
+        }
+        let only = |one: &Self, other: &Self| {
+            one.servers.difference(&other.servers).cloned().collect::<Vec<_>>().join(" ")
+        };
+        let (gone, new) = (only(before, self), only(self, before));
+        let shown = |servers: String| {
+            if servers.is_empty() { "fewer".to_owned() } else { format!("servers {servers}") }
+        };
+        (shown(gone), shown(new))
+    }
+}
 
 pub(super) fn print(
     common: &Common,
@@ -77,12 +113,12 @@ pub(super) fn print(
         view::moment(stretch.to, &zone)
     ));
     if changes.is_empty() {
-        show::word("nothing: the same occurrences for the same groups");
+        show::word("nothing: the same occurrences for the same servers");
     }
     show::lines(changes.iter().map(in_words));
     let count = |word: &str| changes.iter().filter(|change| change.kind.word() == word).count();
     show::word(&format!(
-        "{} added, {} removed, {} moved, {} with other groups",
+        "{} added, {} removed, {} moved, {} for other groups or servers",
         count("added"),
         count("removed"),
         count("moved"),
@@ -93,8 +129,9 @@ pub(super) fn print(
 
 fn planned(settings: &Settings, options: &Options, stretch: Stretch) -> Plan {
     let mut plan = Plan::new();
+    let mut whom: BTreeMap<RuleName, Rc<Whom>> = BTreeMap::new();
     let rules = matching(settings, options);
-    for line in happening(explained(rules, stretch.from, stretch.to)) {
+    for line in happening(explained_first(&rules, stretch.from, stretch.to, COMPARED_MAX)) {
         let occurrence = line.occurrence;
         let groups: Vec<&str> = settings
             .rules
@@ -102,7 +139,16 @@ fn planned(settings: &Settings, options: &Options, stretch: Stretch) -> Plan {
             .map(|rule| rule.groups.iter().map(|group| group.as_str()).collect())
             .unwrap_or_default();
         let key = (occurrence.rule.to_string(), occurrence.action);
-        plan.entry(key).or_default().insert(occurrence.due, groups.join(", "));
+        let whom = whom.entry(occurrence.rule.clone()).or_insert_with(|| {
+            let servers = settings
+                .rules
+                .get(&occurrence.rule)
+                .map(|rule| settings.servers_of(&rule.groups, Action::Start));
+            let servers =
+                servers.unwrap_or_default().into_keys().map(|server| server.no.to_string()).collect();
+            Rc::new(Whom { groups: groups.join(", "), servers })
+        });
+        plan.entry(key).or_default().insert(occurrence.due, Rc::clone(whom));
     }
     plan
 }
@@ -126,7 +172,7 @@ fn changes(old: &Plan, new: &Plan, old_settings: &Settings, new_settings: &Setti
             match before.get(at) {
                 Some(same) if same == groups => {}
                 Some(other) => {
-                    let (from, to) = (other.clone(), groups.clone());
+                    let (from, to) = groups.since(other);
                     found.push(change(Kind::Groups { at: *at, from, to }));
                 }
                 None => {
@@ -147,7 +193,7 @@ fn changes(old: &Plan, new: &Plan, old_settings: &Settings, new_settings: &Setti
 }
 
 fn shown(at: Timestamp, zone: &TimeZone) -> String {
-    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S").to_string()
+    at.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 fn in_words(change: &Change) -> String {

@@ -4,6 +4,7 @@ use icalendar::{Calendar, Component, Event, Property};
 use jiff::{SignedDuration, Timestamp};
 
 use super::happening;
+use crate::cli::show;
 use crate::daemon::view::PlanLines;
 use crate::domain::hash;
 use crate::domain::plan::Explained;
@@ -28,8 +29,8 @@ fn event(line: &Explained, lines: &PlanLines<'_>, now: Timestamp) -> Event {
     let occurrence = &line.occurrence;
     let facts = lines.of(&occurrence.rule);
     let groups = facts.map(|facts| facts.groups.join(", ")).unwrap_or_default();
-    let servers = facts.map_or(0, |facts| facts.servers);
-    let mut words = format!("rule {}, {servers} servers", occurrence.rule);
+    let servers = show::count(facts.map_or(0, |facts| facts.servers), "server");
+    let mut words = format!("rule {}, {servers}", occurrence.rule);
     if let Fate::Moved(moved) = &line.fate {
         words.push_str(&format!("; {moved}"));
     }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use jiff::civil::Date;
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::cli::show;
@@ -10,18 +11,20 @@ use crate::daemon::view::PlanLines;
 use crate::domain::name::{Action, RuleName};
 use crate::domain::plan::Explained;
 use crate::domain::schedule::{Fate, When};
-use crate::settings::Settings;
+use crate::settings::{OpenHours, Settings};
 
 const HEAD: [&str; 6] = ["TIME", "ZONE", "ACTION", "GROUPS", "SERVERS", "RULE"];
 /// The width of `08:50:00`.
 const TIME_WIDTH: usize = 8;
-/// The width of `08:50:00 Mon 23`.
-const TIME_AND_DAY_WIDTH: usize = 15;
+/// The width of ` 08:50:00 Mon 23`.
+const CLOCK_WIDTH: usize = 16;
 const STRUCK: anstyle::Style = anstyle::Style::new().strikethrough().dimmed();
 const DAY: anstyle::Style = anstyle::Style::new().bold();
 
 /// Of so many lines at most it is told which servers a closing edge leaves up.
 const NOTED_MAX: usize = 5_000;
+/// And so much work is done for it, counted in servers and rules looked at.
+const WORK_MAX: usize = 300_000;
 
 pub(super) fn print(found: &[Explained], settings: &Settings, lines: &PlanLines<'_>, main: &TimeZone) {
     if found.is_empty() {
@@ -30,16 +33,17 @@ pub(super) fn print(found: &[Explained], settings: &Settings, lines: &PlanLines<
     let widths = widths(found, lines, main);
     let head = format!("  {}", joined(&HEAD, &widths));
     let mut day = Date::MIN;
+    let mut notes = Notes::new(settings, found.len());
     let body = found.iter().flat_map(|line| {
         let mut out = Vec::new();
-        // Days are those of the zone at the top of the file.
-        let date = main.to_datetime(line.occurrence.due).date();
-        if date != day {
-            day = date;
+        // Days and times are those of one zone, so that they come in order.
+        let wall = main.to_datetime(line.occurrence.due);
+        if wall.date() != day {
+            day = wall.date();
             out.push(format!("\n{DAY}{}{DAY:#}", day.strftime("%A, %-d %B %Y")));
         }
-        let note = if found.len() <= NOTED_MAX { left_up(line, settings) } else { None };
-        out.push(row(line, lines, date, &widths, note));
+        let note = notes.left_up(line).or_else(|| planned_at(line, lines));
+        out.push(row(line, lines, wall, main, &widths, note));
         out
     });
     show::lines(std::iter::once(head).chain(body));
@@ -52,10 +56,10 @@ fn widths(found: &[Explained], lines: &PlanLines<'_>, main: &TimeZone) -> [usize
     for line in found {
         let rule = &line.occurrence.rule;
         let Some(facts) = lines.of(rule).filter(|_| known.insert(rule)) else { continue };
-        let time = if facts.zone == main { TIME_WIDTH } else { TIME_AND_DAY_WIDTH };
-        let zone = show::width(facts.zone.iana_name().unwrap_or("UTC"));
+        let clock = if facts.zone == main { 0 } else { CLOCK_WIDTH };
+        let zone = show::width(facts.zone.iana_name().unwrap_or("UTC")) + clock;
         let (groups, servers) = (show::width(&facts.groups.join(", ")), facts.servers.to_string().len());
-        let needed = [time, zone, 5, groups, servers, show::width(rule.as_str())];
+        let needed = [TIME_WIDTH, zone, 5, groups, servers, show::width(rule.as_str())];
         for (width, needed) in widths.iter_mut().zip(needed) {
             *width = needed.max(*width);
         }
@@ -69,44 +73,74 @@ fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
     padded.join("  ").trim_end().to_owned()
 }
 
-/// The servers that a closing edge leaves up, since the hours of other rules want them.
-fn left_up(line: &Explained, settings: &Settings) -> Option<String> {
+/// The planned moment of what jitter makes due later.
+fn planned_at(line: &Explained, lines: &PlanLines<'_>) -> Option<String> {
     let occurrence = &line.occurrence;
-    let rule = settings.rules.get(&occurrence.rule)?;
-    let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
-    if !is_edge || !line.fate.happens() {
-        return None;
+    let zone = lines.of(&occurrence.rule).filter(|_| occurrence.due != occurrence.planned)?.zone;
+    Some(format!("planned {}", zone.to_datetime(occurrence.planned).strftime("%H:%M:%S")))
+}
+
+/// What is said beside closing edges, as long as it costs little.
+struct Notes<'a> {
+    settings: &'a Settings,
+    open: Option<(Timestamp, OpenHours<'a>)>,
+    budget: usize,
+    cost: usize,
+}
+
+impl<'a> Notes<'a> {
+    fn new(settings: &'a Settings, lines: usize) -> Self {
+        let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
+        let budget = if lines <= NOTED_MAX { WORK_MAX } else { 0 };
+        Self { settings, open: None, budget, cost: settings.rules.len() + servers }
     }
-    let servers = settings.servers_of(&rule.groups, Action::Stop);
-    let wanted: Vec<_> =
-        servers.keys().filter_map(|server| settings.wanted_by(rule, server, occurrence.due)).collect();
-    let (by, _) = wanted.first()?;
-    let count = match wanted.len() == servers.len() {
-        true => "all".to_owned(),
-        false => wanted.len().to_string(),
-    };
-    Some(format!("leaves {count} up: wanted by {by}"))
+
+    /// The servers that a closing edge leaves up, since the hours of other rules want them.
+    fn left_up(&mut self, line: &Explained) -> Option<String> {
+        let occurrence = &line.occurrence;
+        let rule = self.settings.rules.get(&occurrence.rule)?;
+        let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
+        if !is_edge || !line.fate.happens() {
+            return None;
+        }
+        if self.open.as_ref().is_none_or(|(at, _)| *at != occurrence.due) {
+            self.budget = self.budget.checked_sub(self.cost)?;
+            self.open = Some((occurrence.due, self.settings.open_hours(occurrence.due)));
+        }
+        let (_, open) = self.open.as_ref()?;
+        let servers = self.settings.servers_of(&rule.groups, Action::Stop);
+        self.budget = self.budget.checked_sub(servers.len())?;
+        let wanted: Vec<_> = servers.keys().filter_map(|server| open.wanting(&rule.name, server)).collect();
+        let (by, _) = wanted.first()?;
+        let count = match wanted.len() == servers.len() {
+            true => "all".to_owned(),
+            false => wanted.len().to_string(),
+        };
+        Some(format!("leaves {count} up: wanted by {}", by.name))
+    }
 }
 
 fn row(
     line: &Explained,
     lines: &PlanLines<'_>,
-    day: Date,
+    day: DateTime,
+    main: &TimeZone,
     widths: &[usize; 6],
     note: Option<String>,
 ) -> String {
     let occurrence = &line.occurrence;
     let Some(facts) = lines.of(&occurrence.rule) else { return String::new() };
-    let wall = facts.zone.to_datetime(occurrence.due);
-    let (hour, minute, second) = (wall.hour(), wall.minute(), wall.second());
-    let mut time = format!("{hour:02}:{minute:02}:{second:02}");
-    // Where the rule's own zone has another date than the heading, that is said.
-    if wall.date() != day {
-        time.push_str(&wall.strftime(" %a %-d").to_string());
+    let (hour, minute, second) = (day.hour(), day.minute(), day.second());
+    let time = format!("{hour:02}:{minute:02}:{second:02}");
+    let mut zone = facts.zone.iana_name().unwrap_or("UTC").to_owned();
+    // A rule with a zone of its own also says what clocks show there.
+    if facts.zone != main {
+        let wall = facts.zone.to_datetime(occurrence.due);
+        let form = if wall.date() == day.date() { " %H:%M:%S" } else { " %H:%M:%S %a %-d" };
+        zone.push_str(&wall.strftime(form).to_string());
     }
-    let zone = facts.zone.iana_name().unwrap_or("UTC");
     let (groups, servers) = (facts.groups.join(", "), facts.servers.to_string());
-    let cells = [&time, zone, occurrence.action.word(), &groups, &servers, occurrence.rule.as_str()];
+    let cells = [&time, &zone, occurrence.action.word(), &groups, &servers, occurrence.rule.as_str()];
     let cells = joined(&cells, widths);
     match &line.fate {
         Fate::Due => note.map_or_else(|| format!("  {cells}"), |note| format!("  {cells}  {note}")),

@@ -18,8 +18,8 @@ const DAYS: i64 = 7;
 const LABEL: usize = 12;
 /// Cells of a day from wide to narrow, each with the hours between two marks of the ruler.
 const CELLS: [(i64, i64); 3] = [(96, 3), (48, 3), (24, 6)];
-/// The room that the hours in words want behind the strip.
-const WORDS: usize = 20;
+/// The room that the words behind the strip get before it is made wider.
+const WORDS: usize = 40;
 const UP: anstyle::Style = anstyle::AnsiColor::Green.on_default();
 const DOWN: anstyle::Style = anstyle::Style::new().dimmed();
 const NAME: anstyle::Style = anstyle::Style::new().bold();
@@ -42,20 +42,24 @@ pub(super) fn print(settings: &Settings, options: &Options, zone: &TimeZone, fro
         return;
     }
     let columns = show::columns();
-    let (cells, hours) = CELLS
-        .into_iter()
-        .find(|(cells, _)| LABEL + usize::try_from(*cells).unwrap_or(0) + WORDS <= columns)
-        .unwrap_or((24, 6));
+    let weeks: Vec<(&GroupName, Vec<Day>)> =
+        groups.into_iter().map(|group| (group, days(settings, group, zone, first))).collect();
+    let words = weeks.iter().flat_map(|(_, days)| days.iter().map(|day| show::width(&in_words(day, zone))));
+    let widest = words.max().unwrap_or(0);
+    let room = |cells: i64| columns.saturating_sub(LABEL + 2 + usize::try_from(cells).unwrap_or(0));
+    // The widest strip beside which the words have room; else the narrowest, and the words are cut.
+    let (cells, hours) =
+        CELLS.into_iter().find(|(cells, _)| room(*cells) >= widest.min(WORDS)).unwrap_or((24, 6));
     show::word(&format!("hours by the clock of {}", zone.iana_name().unwrap_or("UTC")));
     let mut lines = Vec::new();
-    for group in groups {
+    for (group, days) in weeks {
         lines.push(format!(
             "{NAME}{}{NAME:#}{}",
             show::padded(group.as_str(), LABEL),
             ruler(group, cells, hours)
         ));
-        for day in days(settings, group, zone, first) {
-            lines.push(strip(&day, zone, cells));
+        for day in days {
+            lines.push(strip(&day, zone, cells, room(cells)));
         }
         lines.push(String::new());
     }
@@ -80,13 +84,16 @@ fn ruler(group: &GroupName, cells: i64, hours: i64) -> String {
 fn days(settings: &Settings, group: &GroupName, zone: &TimeZone, first: Date) -> Vec<Day> {
     let midnight = |date: Date| zone.to_zoned(date.at(0, 0, 0, 0)).ok().map(|zoned| zoned.timestamp());
     let calendars = calendars_of(settings, group);
+    let whole = midnight(first).zip(first.checked_add(DAYS.days()).ok().and_then(midnight));
+    let up = whole.map(|(from, to)| uptime::of_group(settings, group, from, to)).unwrap_or_default();
     let mut days = Vec::new();
     for offset in 0..DAYS {
         let Ok(date) = first.checked_add(offset.days()) else { break };
         let (Some(begin), Some(end)) = (midnight(date), date.tomorrow().ok().and_then(midnight)) else {
             break;
         };
-        let up = uptime::of_group(settings, group, begin, end);
+        let cut = up.iter().map(|(from, to)| ((*from).max(begin), (*to).min(end)));
+        let up = cut.filter(|(from, to)| from < to).collect();
         let holiday =
             calendars.iter().find_map(|calendars| calendars.holiday(date)).map(|holiday| holiday.title);
         days.push(Day { date, begin, end, up, holiday });
@@ -100,23 +107,62 @@ fn calendars_of<'a>(settings: &'a Settings, group: &GroupName) -> Vec<&'a Calend
     rules.flat_map(|rule| [&rule.schedule.dates.except, &rule.schedule.dates.calendar]).collect()
 }
 
-fn strip(day: &Day, zone: &TimeZone, cells: i64) -> String {
+fn strip(day: &Day, zone: &TimeZone, cells: i64, room: usize) -> String {
     let mut text = format!("  {} ", day.date.strftime("%a %d %b"));
     let minutes = 24 * 60 / cells;
+    let at = |minute: i64| {
+        let wall = day.date.at(0, 0, 0, 0).checked_add(minute.minutes()).ok()?;
+        Some(zone.to_zoned(wall).ok()?.timestamp())
+    };
+    let mut last = None;
     for cell in 0..cells {
         // The middle of a cell decides, by the wall clock: on the odd days an hour is shown short or long.
-        let minute = cell * minutes + minutes / 2;
-        let wall = day.date.at(0, 0, 0, 0).checked_add(minute.minutes());
-        let at = wall.ok().and_then(|wall| zone.to_zoned(wall).ok()).map(|zoned| zoned.timestamp());
-        let is_up = at.is_some_and(|at| day.up.iter().any(|(begin, end)| (*begin..*end).contains(&at)));
-        match is_up {
-            true => text.push_str(&format!("{UP}█{UP:#}")),
-            false => text.push_str(&format!("{DOWN}·{DOWN:#}")),
+        let middle = at(cell * minutes + minutes / 2);
+        let is_up = middle.is_some_and(|at| day.up.iter().any(|(begin, end)| (*begin..*end).contains(&at)));
+        let (from, to) = (at(cell * minutes), at((cell + 1) * minutes));
+        let touches = |(begin, end): &(Timestamp, Timestamp)| {
+            from.zip(to).is_some_and(|(from, to)| *begin < to && *end > from)
+        };
+        // What is shorter than half a cell is still seen.
+        let kind = match (is_up, day.up.iter().any(|span| touches(span) && short(span, minutes))) {
+            (true, _) => (UP, '█'),
+            (false, true) => (UP, '▏'),
+            (false, false) => (DOWN, '·'),
+        };
+        if last != Some(kind.0) {
+            last.iter().for_each(|style: &anstyle::Style| text.push_str(&format!("{style:#}")));
+            text.push_str(&kind.0.to_string());
+            last = Some(kind.0);
         }
+        text.push(kind.1);
     }
+    last.iter().for_each(|style| text.push_str(&format!("{style:#}")));
+    format!("{text}  {}", shortened(&in_words(day, zone), room)).trim_end().to_owned()
+}
+
+fn short((begin, end): &(Timestamp, Timestamp), minutes: i64) -> bool {
+    end.duration_since(*begin).as_mins() < minutes
+}
+
+fn in_words(day: &Day, zone: &TimeZone) -> String {
     let mut words: Vec<String> = day.up.iter().map(|(begin, end)| hours(day, *begin, *end, zone)).collect();
     words.extend(day.holiday.clone());
-    format!("{text}  {}", words.join(", ")).trim_end().to_owned()
+    words.join(", ")
+}
+
+/// A text that has no more room than so many columns.
+fn shortened(text: &str, columns: usize) -> String {
+    if show::width(text) <= columns {
+        return text.to_owned();
+    }
+    let mut short = String::new();
+    for c in text.chars() {
+        if show::width(&short) + 3 > columns {
+            break;
+        }
+        short.push(c);
+    }
+    if short.is_empty() { short } else { format!("{short}…") }
 }
 
 fn hours(day: &Day, begin: Timestamp, end: Timestamp, zone: &TimeZone) -> String {

@@ -35,6 +35,13 @@ fn read_part(all: Word<'_>, part: Word<'_>) -> Result<Vec<Span>, Misread> {
     for word in part.words() {
         items.extend(word.split(',').into_iter().filter(|item| !item.text.is_empty()));
     }
+    if let Some(odd) = items.iter().find(|item| item.text.contains(['–', '—', '~', '～', '−'])) {
+        return Err(odd.error(format!("`{}` is no range", odd.text), "write a plain `-` between the two"));
+    }
+    if let Some(alone) = items.iter().find(|item| item.text == "-") {
+        let remedy = "write both times without spaces between them, such as `09:00-19:00`";
+        return Err(alone.error("a `-` stands alone".into(), remedy));
+    }
     let is_time = |item: &Word<'_>| item.text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
     let cut = items.iter().position(is_time).unwrap_or(items.len());
     let (days, times) = items.split_at(cut);
@@ -48,6 +55,10 @@ fn read_part(all: Word<'_>, part: Word<'_>) -> Result<Vec<Span>, Misread> {
     }
     if times.is_empty() {
         return Err(whole.error(format!("`{}` names no time", whole.text), FORM));
+    }
+    if let Some(late) = times.iter().find(|item| item.text.starts_with(char::is_alphabetic)) {
+        let remedy = "put a `;` before other days: `MON-FRI 09:00-12:00; SAT 10:00-14:00`";
+        return Err(late.error(format!("`{}` stands among the times", late.text), remedy));
     }
     let mut set = DaySet::default();
     for day in days {
@@ -92,6 +103,12 @@ fn weekday(word: Word<'_>) -> Result<Weekday, Misread> {
     found.map(|(_, day)| *day).ok_or_else(|| {
         let near = NAMES.iter().find(|(name, _)| upper.starts_with(name));
         let remedy = match near {
+            _ if upper == "WORKDAY" || upper == "HOLIDAY" => format!("write `{upper}S`"),
+            _ if upper.starts_with("WEEKDAY") => {
+                "write `MON-FRI`, or `WORKDAYS` to leave out holidays".to_owned()
+            }
+            _ if upper.starts_with("WEEKEND") => "write `SAT-SUN`".to_owned(),
+            _ if upper == "DAILY" || upper.starts_with("EVERY") => "write `MON-SUN`".to_owned(),
             Some((name, _)) => format!("write `{name}`"),
             None => "MON to SUN, WORKDAYS and HOLIDAYS can stand here".to_owned(),
         };
@@ -109,10 +126,7 @@ fn read_times(item: Word<'_>) -> Result<Times, Misread> {
         return Err(item.error(format!("`{}` is no span of time", item.text), remedy));
     };
     match (opens.text.is_empty(), closes.text.is_empty()) {
-        (true, true) => Err(item.error(
-            "a `-` stands alone".into(),
-            "write both times without spaces between them, such as `09:00-19:00`",
-        )),
+        (true, true) => Err(item.error("a `-` stands alone".into(), FORM)),
         (false, true) => Ok(Times::Opens(opening(*opens)?)),
         (true, false) => Ok(Times::Closes(clock(*closes)?)),
         (false, false) => {
@@ -215,7 +229,7 @@ mod tests {
             ("MON-FRI 09:60-12:00", "09:60", "no time of day"),
             ("MON-FRI 9-19", "9", "no time of day"),
             ("MON-FRI 09:00", "09:00", "no span of time"),
-            ("MON-FRI 09:00 - 19:00", "09:00", "no span of time"),
+            ("MON-FRI 09:00 - 19:00", "-", "stands alone"),
             ("MON-FRI - 19:00", "-", "stands alone"),
             ("MON-FRI 09:00-09:00", "09:00-09:00", "same time"),
             ("MON-FRI 00:00-00:00", "00:00-00:00", "same time"),
@@ -224,9 +238,13 @@ mod tests {
             ("MONDAY 09:00-19:00", "MONDAY", "no day"),
             ("월-금 09:00-19:00", "월", "no day"),
             ("MON-TUE-WED 09:00-19:00", "MON-TUE-WED", "no range"),
-            ("MON 09:00-12:00 TUE", "TUE", "no span of time"),
+            ("MON 09:00-12:00 TUE", "TUE", "among the times"),
+            ("MON 09:00-12:00, SAT 10:00-12:00", "SAT", "among the times"),
+            ("WORKDAY 09:00-12:00", "WORKDAY", "no day"),
             ("WORKDAYS-SAT 09:00-12:00", "WORKDAYS", "no day"),
-            ("MON 09:00–19:00", "09:00–19:00", "no span of time"),
+            ("MON 09:00–19:00", "09:00–19:00", "no range"),
+            ("MON–FRI 09:00-19:00", "MON–FRI", "no range"),
+            ("MON 09:00~19:00", "09:00~19:00", "no range"),
             ("MON 48h", "48h", "no span of time"),
         ];
 

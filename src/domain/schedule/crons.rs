@@ -42,7 +42,9 @@ pub(super) fn explained(
         from = wall;
         let resolved = zone::resolve(wall, &schedule.zone, schedule.change);
         let planned = |at, fate| Planned { at, action, fate };
-        if let Verdict::Struck(holiday) = schedule.dates.judge_word(expr.day_word(), wall.date()) {
+        if let Verdict::Struck(holiday) | Verdict::Excepted(holiday) =
+            schedule.dates.judge_word(expr.day_word(), wall.date())
+        {
             let at = match resolved {
                 Resolved::Once(at) | Resolved::Moved(at) | Resolved::LeftOut(at) => Some(at),
                 Resolved::Twice(instants) => instants.first().copied(),
@@ -79,7 +81,7 @@ fn following(
         from = at;
         let date = schedule.zone.to_datetime(at).date();
         let fate = match schedule.dates.judge_word(times.expr.day_word(), date) {
-            Verdict::Struck(holiday) => Fate::Struck(Cause::Holiday(holiday)),
+            Verdict::Struck(holiday) | Verdict::Excepted(holiday) => Fate::Struck(Cause::Holiday(holiday)),
             _ => Fate::Due,
         };
         found.push(Planned { at, action, fate });

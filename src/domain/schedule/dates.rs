@@ -39,8 +39,10 @@ pub struct Dates {
 pub(super) enum Verdict {
     /// The rule acts.
     Kept,
-    /// It would, but for a calendar.
+    /// It would, but for the calendar of a word for days.
     Struck(Holiday),
+    /// It would, but for `except`.
+    Excepted(Holiday),
     /// It does not.
     No,
 }
@@ -53,7 +55,7 @@ impl Dates {
         if outside || (!self.only.is_empty() && !self.only.is_holiday(date)) {
             return Verdict::No;
         }
-        self.except.holiday(date).map_or(Verdict::Kept, Verdict::Struck)
+        self.except.holiday(date).map_or(Verdict::Kept, Verdict::Excepted)
     }
 
     /// And what a word for days says.
@@ -91,15 +93,13 @@ impl Dates {
     fn joined(&self, by_days: Verdict, date: Date) -> Verdict {
         match (by_days, self.judge(date)) {
             (Verdict::No, _) | (_, Verdict::No) => Verdict::No,
-            (Verdict::Struck(holiday), _) | (Verdict::Kept, Verdict::Struck(holiday)) => {
-                Verdict::Struck(holiday)
-            }
-            (Verdict::Kept, Verdict::Kept) => Verdict::Kept,
+            (Verdict::Kept, by_dates) => by_dates,
+            (by_days, _) => by_days,
         }
     }
 
     /// The first date on or after another that is worth a look: where few dates are possible, the others are passed over.
-    fn worth_a_look(&self, word: Option<DayWord>, from: Date) -> Option<Date> {
+    pub(super) fn worth_a_look(&self, word: Option<DayWord>, from: Date) -> Option<Date> {
         let mut date = self.from.map_or(from, |first| first.max(from));
         if !self.only.is_empty() {
             date = self.only.next_holiday(date)?;
@@ -178,8 +178,10 @@ impl WallTimes for Dated<'_> {
             let wall = self.expr.next_civil(from, bound)?;
             match self.dates.judge_word(word, wall.date()) {
                 Verdict::Kept => return Some(wall),
-                Verdict::Struck(_) if self.struck == Struck::Found => return Some(wall),
-                Verdict::Struck(_) | Verdict::No => {
+                Verdict::Struck(_) | Verdict::Excepted(_) if self.struck == Struck::Found => {
+                    return Some(wall);
+                }
+                Verdict::Struck(_) | Verdict::Excepted(_) | Verdict::No => {
                     if self.dates.until.is_some_and(|until| wall.date() > until) {
                         return None;
                     }

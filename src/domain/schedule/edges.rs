@@ -8,11 +8,14 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::dates::{ExceptEdge, Verdict};
 use super::{Cause, Fate, Move, Planned, Schedule, When};
+use crate::domain::cron::DayWord;
 use crate::domain::hours::{Hours, Times};
 use crate::domain::name::Action;
 use crate::domain::zone::{self, ClockChange, Fold, Gap, Resolved};
 
-/// How many dates are looked at in one go.
+/// How many dates are looked at first: most who ask want one edge.
+const DATES_AT_FIRST: i64 = 4;
+/// And how many in one go after that.
 const DATES_AT_ONCE: i64 = 16;
 /// A span lasts less than two days, and a zone may leave out one: so many dates before can still reach into a date.
 const DATES_BEFORE: i64 = 3;
@@ -50,6 +53,7 @@ struct Raw {
 pub(super) struct Stretch<'a> {
     schedule: &'a Schedule,
     next_date: Option<Date>,
+    dates: i64,
     silent_since: Option<Date>,
     ready: VecDeque<Planned>,
 }
@@ -57,7 +61,13 @@ pub(super) struct Stretch<'a> {
 impl<'a> Stretch<'a> {
     pub(super) fn from(schedule: &'a Schedule, after: Timestamp) -> Self {
         let date = schedule.zone.to_datetime(after).date();
-        Self { schedule, next_date: Some(date), silent_since: None, ready: VecDeque::new() }
+        Self {
+            schedule,
+            next_date: Some(date),
+            dates: DATES_AT_FIRST,
+            silent_since: None,
+            ready: VecDeque::new(),
+        }
     }
 
     pub(super) fn next(&mut self, after: Timestamp, until: Timestamp) -> Option<Planned> {
@@ -76,14 +86,30 @@ impl<'a> Stretch<'a> {
             if days_between(silent, date) > SILENCE_MAX_DAYS {
                 return None;
             }
-            let end = date.checked_add(DATES_AT_ONCE.days()).ok();
+            let end = date.checked_add(self.dates.days()).ok();
+            self.dates = DATES_AT_ONCE;
             self.ready = happening(self.schedule, date, end.unwrap_or(Date::MAX)).into();
             self.next_date = end;
             if !self.ready.is_empty() {
                 self.silent_since = None;
+                continue;
             }
+            // Where few dates are possible the others are passed over; a span that has begun is within reach of the chunk.
+            let word = hours_of(self.schedule)
+                .filter(|hours| hours.names_holidays_alone())
+                .map(|_| DayWord::Holidays);
+            let far =
+                |from: Date| self.schedule.dates.worth_a_look(word, from).map_or(from, |far| far.max(from));
+            self.next_date = end.map(|end| if is_inside(self.schedule, end) { end } else { far(end) });
         }
     }
+}
+
+/// Whether a span goes on up to the beginning of a date, where its closing edge may still come.
+fn is_inside(schedule: &Schedule, date: Date) -> bool {
+    let Some(begin) = midnight(&schedule.zone, date) else { return true };
+    let before = begin.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(begin);
+    !spans(schedule, before, begin).is_empty()
 }
 
 fn days_between(from: Date, to: Date) -> i64 {
@@ -150,8 +176,14 @@ fn add(raw: &mut Raw, schedule: &Schedule, date: Date, times: Times, verdict: Ve
     let wall = |clock: Option<crate::domain::hours::Clock>| clock.and_then(|clock| clock.on(date));
     let (opens, closes) = (wall(opens), wall(closes));
     let edge = |wall: DateTime, kind| edge(schedule, wall, kind);
-    if let Verdict::Struck(holiday) = verdict {
-        let cause = Cause::Holiday(holiday);
+    let (cause, keeps_closing) = match verdict {
+        Verdict::Struck(holiday) => (Some(Cause::Holiday(holiday)), false),
+        Verdict::Excepted(holiday) => {
+            (Some(Cause::Holiday(holiday)), schedule.dates.except_edge == ExceptEdge::Start)
+        }
+        Verdict::Kept | Verdict::No => (None, false),
+    };
+    if let Some(cause) = cause {
         let strike = |raw: &mut Raw, edge: Option<Edge>, action| {
             raw.struck.extend(edge.map(|edge| Planned {
                 at: edge.at,
@@ -161,9 +193,9 @@ fn add(raw: &mut Raw, schedule: &Schedule, date: Date, times: Times, verdict: Ve
         };
         strike(raw, opens.and_then(|wall| edge(wall, Action::Start)), Action::Start);
         let closing = closes.and_then(|wall| edge(wall, Action::Stop));
-        match schedule.dates.except_edge {
-            ExceptEdge::Both => strike(raw, closing, Action::Stop),
-            ExceptEdge::Start => raw.single.extend(closing.map(|edge| (Action::Stop, edge))),
+        match keeps_closing {
+            false => strike(raw, closing, Action::Stop),
+            true => raw.single.extend(closing.map(|edge| (Action::Stop, edge))),
         }
         return;
     }
@@ -261,10 +293,19 @@ pub(super) fn spans(schedule: &Schedule, from: Timestamp, to: Timestamp) -> Vec<
 
 pub(super) fn open_span(schedule: &Schedule, at: Timestamp) -> Option<OpenSpan> {
     hours_of(schedule)?;
-    let second = SignedDuration::from_secs(1);
-    let found = spans(schedule, at, at.saturating_add(second).ok()?);
-    let (opened, _) = found.into_iter().find(|(opening, closing)| *opening <= at && at < *closing)?;
-    // Spans that touch may go on for longer than was looked at: the next closing edge is where they end.
-    let closes = schedule.happening(at, Timestamp::MAX).find(|planned| planned.action == Action::Stop);
-    Some(OpenSpan { opened, closes: closes.map(|planned| planned.at) })
+    let date = schedule.zone.to_datetime(at).date();
+    let settled = schedule.dates.settled_after().map_or(date, |settled| settled.max(date));
+    let mut to = at.saturating_add(SignedDuration::from_hours(24 * DATES_AT_FIRST)).ok()?;
+    loop {
+        let (opened, closes) =
+            spans(schedule, at, to).into_iter().find(|(opening, closing)| *opening <= at && at < *closing)?;
+        // Spans that touch may go on for longer than was looked at.
+        if closes < to {
+            return Some(OpenSpan { opened, closes: Some(closes) });
+        }
+        if days_between(settled, schedule.zone.to_datetime(to).date()) > SILENCE_MAX_DAYS {
+            return Some(OpenSpan { opened, closes: None });
+        }
+        to = to.saturating_add(SignedDuration::from_hours(24 * DATES_AT_ONCE)).ok()?;
+    }
 }

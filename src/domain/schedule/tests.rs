@@ -206,6 +206,26 @@ fn except_edge_start_keeps_the_closing_edge() {
 }
 
 #[test]
+fn except_edge_speaks_of_except_alone_and_not_of_what_workdays_leaves_out() {
+    let dates = Dates {
+        calendar: calendar("kr", &[date(2026, 11, 24)], &[]),
+        except: calendar("co", &[date(2026, 11, 25)], &[]),
+        except_edge: ExceptEdge::Start,
+        ..Dates::default()
+    };
+
+    assert_eq!(
+        plan(&on(hours("WORKDAYS 09:00-19:00"), dates), "2026-11-24T00:00", "2026-11-26T00:00"),
+        [
+            "[24 09:00 start: kr day (calendar kr)]",
+            "[24 19:00 stop: kr day (calendar kr)]",
+            "[25 09:00 start: co day (calendar co)]",
+            "25 19:00 stop",
+        ]
+    );
+}
+
+#[test]
 fn only_keeps_the_dates_of_its_calendars_alone_and_ends_with_them() {
     let dates =
         Dates { only: calendar("release", &[date(2026, 11, 24), date(2027, 3, 2)], &[]), ..Dates::default() };
@@ -373,23 +393,58 @@ fn an_open_span_is_known_with_its_end_however_many_spans_touch() {
 }
 
 #[test]
+fn a_far_date_and_hours_without_end_are_judged_without_going_through_the_ages() {
+    let dates =
+        Dates { only: calendar("f", &[date(2026, 1, 1), date(2199, 12, 30)], &[]), ..Dates::default() };
+    let far = on(hours("MON-SUN 09:00-19:00; MON-SUN 24h"), dates);
+    let endless = hours("MON-SUN 24h; MON-FRI 08:50-");
+    let start = |schedule: &Schedule, wall: &str| {
+        let next = schedule.happening(instant(schedule, wall), Timestamp::MAX).next();
+        next.map(|planned| schedule.zone.to_datetime(planned.at).to_string())
+    };
+
+    assert_eq!(start(&far, "2026-01-01T00:00").as_deref(), Some("2026-01-02T00:00:00"));
+    assert_eq!(start(&far, "2026-01-02T00:00").as_deref(), Some("2199-12-30T00:00:00"));
+    assert_eq!(start(&far, "2199-12-31T00:00"), None);
+    assert_eq!(endless.open_span(instant(&endless, "2026-11-23T12:00")).unwrap().closes, None);
+}
+
+#[test]
+fn calendars_play_no_part_in_jitter() {
+    let most = Duration::from_hours(24);
+    let due = |schedule: &Schedule| {
+        let at = instant(schedule, "2026-12-01T09:00");
+        let next = schedule.happening(at, Timestamp::MAX).next().map(|next| next.at.duration_since(at));
+        jitter("r", at, [schedule.room_after(at), next], most)
+    };
+    let plain = cron("0 9 * * WORKDAYS");
+    let dates = |holidays: &[Date]| Dates { calendar: calendar("c", holidays, &[]), ..Dates::default() };
+
+    let one = due(&on(plain.clone(), dates(&[])));
+    let other = due(&on(plain, dates(&[date(2026, 12, 2), date(2026, 12, 3)])));
+
+    assert_eq!(one, other);
+    assert!(one < SignedDuration::from_hours(24));
+}
+
+#[test]
 fn jitter_is_the_same_everywhere_and_never_reaches_the_next_moment() {
     let at = |second: i64| Timestamp::from_second(1_795_000_000 + second).unwrap();
     let most = Duration::from_secs(300);
 
     let spread: Vec<i64> =
-        (0..100).map(|day| jitter("morning", at(day * 86_400), None, most).as_secs()).collect();
+        (0..100).map(|day| jitter("morning", at(day * 86_400), [None; 2], most).as_secs()).collect();
 
     assert!(spread.iter().all(|seconds| (0..=300).contains(seconds)));
     assert!(spread.iter().any(|s| *s < 60) && spread.iter().any(|s| *s > 240), "{spread:?}");
-    assert_eq!(jitter("morning", at(0), None, most), jitter("morning", at(0), None, most));
+    assert_eq!(jitter("morning", at(0), [None; 2], most), jitter("morning", at(0), [None; 2], most));
     assert_ne!(
         spread,
-        (0..100).map(|d| jitter("noon", at(d * 86_400), None, most).as_secs()).collect::<Vec<_>>()
+        (0..100).map(|d| jitter("noon", at(d * 86_400), [None; 2], most).as_secs()).collect::<Vec<_>>()
     );
     for second in 0..50 {
-        let jitter = jitter("often", at(second), Some(at(second + 60)), most);
+        let jitter = jitter("often", at(second), [None, Some(SignedDuration::from_secs(60))], most);
         assert!(jitter < SignedDuration::from_secs(60), "{jitter}");
     }
-    assert_eq!(jitter("r", at(0), Some(at(1)), most), SignedDuration::ZERO);
+    assert_eq!(jitter("r", at(0), [Some(SignedDuration::from_secs(1)), None], most), SignedDuration::ZERO);
 }
