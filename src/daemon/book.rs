@@ -180,13 +180,19 @@ impl Book {
             plan::next(self.settings.rules.get(&rule)?, *covered, Timestamp::MAX)
         };
         self.queue = self.settings.rules.keys().cloned().filter_map(next).collect();
-        let left = |(rule, at): (&RuleName, &Timestamp)| Occurrence {
+        let left: Vec<Occurrence> = self.edges_left_open().collect();
+        self.queue.extend(left);
+    }
+
+    /// The closing edges that only the journal knows.
+    pub(super) fn edges_left_open(&self) -> impl Iterator<Item = Occurrence> + '_ {
+        let action = Action::Stop;
+        self.left_open.iter().map(move |(rule, at)| Occurrence {
             due: *at,
-            action: Action::Stop,
+            action,
             rule: rule.clone(),
             planned: *at,
-        };
-        self.queue.extend(self.left_open.iter().map(left));
+        })
     }
 
     /// The covered mark of a rule, as it is recorded.

@@ -79,6 +79,7 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
                 book.left_open.remove(&rule.name);
                 let covered = book.covered.get(&rule.name).copied().unwrap_or(now);
                 draft.turn.marks.push(book.mark_of(&rule, covered));
+                book.queue.extend(plan::next(&rule, covered, Timestamp::MAX));
                 if rule.schedule.open_span(first.due).is_some() {
                     continue;
                 }

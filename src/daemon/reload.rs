@@ -2,19 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::book::{AccountLine, Book, Draft};
 use super::claims::{misses_of, rule_of, tell_missed};
 use super::view;
-use crate::domain::name::{AccountName, RuleName};
+use crate::domain::name::{AccountName, Action, RuleName};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::plan;
 use crate::domain::rule::Rule;
+use crate::domain::schedule::When;
 use crate::domain::target::Event;
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::CoveredMark;
+use crate::ports::store::{CoveredMark, MissedRange};
 use crate::settings::Settings;
 
 /// What a reload changed, for people.
@@ -89,9 +91,11 @@ pub(super) fn adopt(
             continue;
         }
         let same_words = was.filter(|was| was.written() == rule.written());
-        let closes = same_words.and_then(|was| closing_of(was, &rule, draft.now)).or(mark.closes);
-        book.left_open
-            .extend(closes.filter(|_| same_words.is_some()).map(|closes| (rule.name.clone(), closes)));
+        if let Some(was) = same_words {
+            let kept = mark.closes.and_then(|due| still_left(&rule, due, draft.now));
+            let closes = closing_of(was, &rule, draft.now).or(kept);
+            book.left_open.extend(closes.map(|closes| (rule.name.clone(), closes)));
+        }
         match same_words.and_then(|was| common_since(was, &rule, until, draft.now)) {
             // Only calendars changed, and nothing whose window is open: the older ones say what was missed before.
             Some(since) => {
@@ -120,21 +124,31 @@ fn common_since(was: &Rule, rule: &Rule, until: Timestamp, now: Timestamp) -> Op
     plan::of_rule(was, since, now).eq(plan::of_rule(rule, since, now)).then_some(since)
 }
 
-/// When the span closes in which a rule was under older calendars, if its schedule no longer knows that edge.
+/// When the closing edge is due of a span in which a rule was under older calendars, if its schedule no longer knows it.
 fn closing_of(was: &Rule, rule: &Rule, now: Timestamp) -> Option<Timestamp> {
-    let closes = was.schedule.open_span(now).filter(|_| was.enabled && rule.enabled)?.closes?;
-    let before = closes.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(closes);
-    let is_known = rule.schedule.happening(before, closes).next().is_some();
-    if rule.schedule.open_span(now).is_some() || is_known {
-        return None;
+    let edge = plan::of_rule(was, now, Timestamp::MAX).find(|edge| edge.action == Action::Stop)?;
+    // Jitter may have put off an edge whose span is over.
+    let is_begun = was.schedule.open_span(now).is_some() || edge.planned <= now;
+    let is_hours = matches!(was.schedule.when, When::Hours(_));
+    let left =
+        (is_begun && is_hours && rule.enabled).then_some(edge.due).and_then(|due| still_left(rule, due, now));
+    if let Some(due) = left {
+        tracing::info!(
+            rule = rule.name.as_str(),
+            "rule {}: a calendar has changed within its hours; they close at {} all the same",
+            rule.name,
+            view::moment(due, &rule.schedule.zone)
+        );
     }
-    tracing::info!(
-        rule = rule.name.as_str(),
-        "rule {}: a calendar has changed within its hours; what was started is stopped at {} all the same",
-        rule.name,
-        view::moment(closes, &rule.schedule.zone)
-    );
-    Some(closes)
+    left
+}
+
+/// A closing edge that a schedule neither knows nor makes needless.
+fn still_left(rule: &Rule, due: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    let reach = rule.schedule.jitter + Duration::from_secs(1);
+    let before = due.saturating_sub(reach).unwrap_or(due);
+    let is_known = plan::of_rule(rule, before, due).any(|edge| edge.action == Action::Stop);
+    (rule.schedule.open_span(now).is_none() && !is_known).then_some(due)
 }
 
 fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>) {
@@ -168,6 +182,13 @@ fn record_misses(draft: &mut Draft, rule: Option<&Rule>, from: Timestamp, to: Ti
 }
 
 fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
+    // A closing edge that was left over, and that nobody carried out meanwhile.
+    if let Some(closes) = mark.closes.filter(|closes| *closes > mark.until && *closes <= draft.now) {
+        let (rule, action, cause) = (mark.rule.clone(), Action::Stop, absence.clone());
+        let missed = MissedRange { rule, action, first: closes, last: closes, count: 1, cause };
+        tell_missed(draft, &missed);
+        draft.turn.missed.push(missed);
+    }
     let same = |rule: &&Rule| rule.fingerprint() == mark.fingerprint;
     let Some(rule) = old.and_then(|old| old.rules.get(&mark.rule)).filter(same) else {
         let (name, until) = (&mark.rule, mark.until);
@@ -195,11 +216,10 @@ pub(super) fn switch(
             continue;
         }
         let same_words = was.filter(|was| was.written() == rule.written());
-        match same_words.and_then(|was| closing_of(was, rule, draft.now)) {
-            Some(closes) => drop(book.left_open.insert(name.clone(), closes)),
-            None if same_words.is_none() => drop(book.left_open.remove(name)),
-            None => {}
-        }
+        // What was left open before stays so, unless the schedule knows that edge again.
+        let kept = book.left_open.remove(name).and_then(|due| still_left(rule, due, draft.now));
+        let closes = same_words.and_then(|was| closing_of(was, rule, draft.now).or(kept));
+        book.left_open.extend(closes.map(|closes| (name.clone(), closes)));
         begin(book, draft, rule, was);
     }
     for name in old.rules.keys().filter(|name| !settings.rules.contains_key(*name)) {

@@ -1,6 +1,6 @@
 //! What people and programs are shown: the JSON objects of `status`, `history` and the control socket.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use jiff::tz::TimeZone;
@@ -149,9 +149,15 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         None => plan::occurrences(settings.rules.values(), now, Timestamp::MAX).take(NEXT_SHOWN).collect(),
         // What comes next is among the rules that come first, each with all that it does then.
         Some(first) => {
-            let rules = book.queue.iter().take(NEXT_SHOWN).filter_map(|o| settings.rules.get(&o.rule));
+            let names: BTreeSet<&RuleName> = book.queue.iter().take(NEXT_SHOWN).map(|o| &o.rule).collect();
+            let rules = names.into_iter().filter_map(|name| settings.rules.get(name));
             let before = first.due.min(now).saturating_sub(SignedDuration::from_secs(1)).unwrap_or(now);
-            plan::occurrences(rules, before, Timestamp::MAX).take(NEXT_SHOWN).collect()
+            let mut planned: Vec<Occurrence> =
+                plan::occurrences(rules, before, Timestamp::MAX).take(NEXT_SHOWN).collect();
+            planned.extend(book.edges_left_open());
+            planned.sort();
+            planned.truncate(NEXT_SHOWN);
+            planned
         }
     };
     let next: Vec<Value> = planned.iter().map(|o| occurrence(o, settings)).collect();

@@ -12,6 +12,9 @@ use super::schedule::{Fate, Planned, jitter};
 /// The first piece of a long plan.
 const PIECE: SignedDuration = SignedDuration::from_hours(24);
 
+/// The longest piece.
+const PIECE_MAX: SignedDuration = SignedDuration::from_hours(8 * 24);
+
 /// One planned moment of one rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Occurrence {
@@ -138,10 +141,8 @@ pub fn explained_first(rules: &[&Rule], after: Timestamp, until: Timestamp, most
     while from < until && found.len() <= most {
         let to = from.saturating_add(length).unwrap_or(until).min(until);
         let piece = explained(rules.iter().copied(), from, to);
-        // Where little is planned, longer pieces cost less.
-        if piece.len() < most / 64 {
-            length = length.saturating_mul(2);
-        }
+        // Where little is planned, longer pieces cost less; where much may follow, none is very long.
+        length = if piece.len() < most / 64 { length.saturating_mul(2).min(PIECE_MAX) } else { PIECE };
         found.extend(piece);
         from = to;
     }

@@ -137,6 +137,9 @@ impl Resolver<'_> {
             Err(problem) => {
                 let title = format!("the calendar file `{}` cannot be used", path.value);
                 let remedy = match problem.contains("(os error") {
+                    _ if problem.starts_with("it names more than") => {
+                        "leave out events that are long past, or that repeat day by day without end"
+                    }
                     true => {
                         "put an iCalendar file there that this user may read; paths begin at this file's folder"
                     }
@@ -227,7 +230,7 @@ fn read_days(text: &str) -> Option<(Date, Date, Option<String>)> {
     // Who writes more dates or a dash behind the first date means a range, and must not get one day.
     let odd = |name: &String| {
         name.starts_with(['.', '-', '–', '—', '~'])
-            || name.split_whitespace().any(|word| read_date(word).is_some())
+            || name.split_whitespace().next().is_some_and(|word| read_date(word).is_some())
     };
     if name.as_ref().is_some_and(odd) {
         return None;

@@ -80,7 +80,8 @@ pub(super) fn moments(
             }
             (None, None) => {
                 let title = format!("`{}` is no moment", moment.value);
-                let remedy = "write a date and a time, such as \"2026-12-01T08:00\"";
+                let remedy =
+                    "write \"2026-12-01T08:00\", perhaps with seconds and an offset such as `+09:00`";
                 resolver.error(moment, title, "not understood", remedy);
                 continue;
             }

@@ -366,7 +366,12 @@ fn date(resolver: &mut Resolver<'_>, raw: Option<&At<String>>) -> Option<Date> {
     let date = read_date(&raw.value);
     if date.is_none() {
         let title = format!("`{}` is no date", raw.value);
-        resolver.error(raw, title, "not understood", "write a date, such as \"2026-12-01\"");
+        resolver.error(
+            raw,
+            title,
+            "not understood",
+            "write a date from 1970-01-01 to 2199-12-31, such as \"2026-12-01\"",
+        );
     }
     date
 }

@@ -301,3 +301,31 @@ async fn what_other_hours_keep_up_is_no_failure() {
     assert!(world.notices().is_empty(), "{:?}", world.notices());
     assert!(world.failed().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_calendar_that_changes_and_changes_back_within_a_span_leaves_the_rule_as_it_was() {
+    for jitter in ["", "jitter = \"3m\"\n"] {
+        for restarts in [false, true] {
+            let rule = format!("{OFFICE}{jitter}except = [\"c\"]\n[calendars.c]\ndates = [\"2026-12-24\"]\n");
+            let mut world = monday(&rule);
+            world.run(960).await;
+            world.configure("2026-12-24", "2026-11-23");
+            let away = world.reload();
+            world.run_with(60, vec![away]).await.unwrap();
+            world.configure("2026-11-23", "2026-12-24");
+            if restarts {
+                world.run(60).await;
+            }
+            let back = world.reload();
+            world.run_with(2400, vec![back]).await.unwrap();
+
+            world.run(86_400).await;
+
+            // Monday and Tuesday, each once and nothing missed.
+            let told = world.told().await;
+            assert_eq!(told.len(), 4, "{jitter}, restarts {restarts}: {told:?}");
+            assert!(told.iter().all(|line| line.starts_with("rule office done")), "{told:?}");
+            assert!(world.notices().is_empty(), "{:?}", world.notices());
+        }
+    }
+}
