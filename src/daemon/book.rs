@@ -319,12 +319,11 @@ impl Book {
     ) {
         let (counts, ended) = (counts(outcomes), draft.now);
         let is_as_planned = outcomes.iter().all(|outcome| outcome.is_as_planned()) && !outcomes.is_empty();
-        let (head_of_line, counts_of_line) = (head.clone(), counts.clone());
         draft.lines.push(Line::RunEnded {
             run: id,
-            head: head_of_line,
+            head: head.clone(),
             outcome,
-            counts: counts_of_line,
+            counts: counts.clone(),
             is_as_planned,
             ended,
         });

@@ -91,8 +91,7 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
             }
         };
         for missed in due.missed {
-            tell_missed(draft, &missed);
-            draft.turn.missed.push(missed);
+            miss(draft, missed);
         }
         acting.extend(due.acting);
         closed.extend(due.closed);
@@ -272,13 +271,15 @@ pub(super) fn misses_of(
     ranges.into_values().map(|(range, _)| range).collect()
 }
 
-pub(super) fn tell_missed(draft: &mut Draft, missed: &MissedRange) {
-    let MissedRange { rule, action, first, last, count, cause } = missed;
+/// Records a range of misses, and tells of it.
+pub(super) fn miss(draft: &mut Draft, missed: MissedRange) {
+    let MissedRange { rule, action, first, last, count, cause } = &missed;
     let moments =
         if count == &1 { format!("at {first}") } else { format!("{count} times from {first} to {last}") };
     let text = format!("rule {rule} did not {action} {moments}: {}.", cause.text);
     let urgency = if cause.kind == ReasonKind::Late { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
     draft.tell(NoticeKind::Missed, urgency, text);
+    draft.turn.missed.push(missed);
 }
 
 fn tell_late(draft: &mut Draft, head: &RunHead) {

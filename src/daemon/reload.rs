@@ -7,11 +7,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::book::{AccountLine, Book, Draft};
-use super::claims::{misses_of, rule_of, tell_missed};
+use super::claims::{miss, misses_of, rule_of};
 use super::view;
 use crate::domain::name::{AccountName, Action, RuleName};
 use crate::domain::outcome::{Reason, ReasonKind};
-use crate::domain::plan;
+use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
 use crate::domain::target::Event;
@@ -126,12 +126,18 @@ fn common_since(was: &Rule, rule: &Rule, until: Timestamp, now: Timestamp) -> Op
 
 /// When the closing edge is due of a span in which a rule was under older calendars, if its schedule no longer knows it.
 fn closing_of(was: &Rule, rule: &Rule, now: Timestamp) -> Option<Timestamp> {
-    let edge = plan::of_rule(was, now, Timestamp::MAX).find(|edge| edge.action == Action::Stop)?;
-    // Jitter may have put off an edge whose span is over.
-    let is_begun = was.schedule.open_span(now).is_some() || edge.planned <= now;
-    let is_hours = matches!(was.schedule.when, When::Hours(_));
-    let left =
-        (is_begun && is_hours && rule.enabled).then_some(edge.due).and_then(|due| still_left(rule, due, now));
+    if !matches!(was.schedule.when, When::Hours(_)) || !rule.enabled {
+        return None;
+    }
+    // The edge of the span that is open, or one that is planned by now and put off by jitter. The search ends there.
+    let planned_by = match was.schedule.open_span(now) {
+        Some(span) => span.closes?,
+        None => now,
+    };
+    let until = planned_by.saturating_add(was.schedule.jitter).unwrap_or(planned_by);
+    let is_it = |edge: &Occurrence| edge.action == Action::Stop && edge.planned <= planned_by;
+    let edge = plan::of_rule(was, now, until).find(is_it)?;
+    let left = still_left(rule, edge.due, now);
     if let Some(due) = left {
         tracing::info!(
             rule = rule.name.as_str(),
@@ -176,8 +182,7 @@ fn say_if_open(rule: &Rule, now: Timestamp) {
 /// Records what a rule missed between two moments.
 fn record_misses(draft: &mut Draft, rule: Option<&Rule>, from: Timestamp, to: Timestamp, absence: &Reason) {
     for missed in rule.map(|rule| misses_of(rule, from, to, absence)).unwrap_or_default() {
-        tell_missed(draft, &missed);
-        draft.turn.missed.push(missed);
+        miss(draft, missed);
     }
 }
 
@@ -186,8 +191,7 @@ fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, abse
     if let Some(closes) = mark.closes.filter(|closes| *closes > mark.until && *closes <= draft.now) {
         let (rule, action, cause) = (mark.rule.clone(), Action::Stop, absence.clone());
         let missed = MissedRange { rule, action, first: closes, last: closes, count: 1, cause };
-        tell_missed(draft, &missed);
-        draft.turn.missed.push(missed);
+        miss(draft, missed);
     }
     let same = |rule: &&Rule| rule.fingerprint() == mark.fingerprint;
     let Some(rule) = old.and_then(|old| old.rules.get(&mark.rule)).filter(same) else {

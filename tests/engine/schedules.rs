@@ -329,3 +329,18 @@ async fn a_calendar_that_changes_and_changes_back_within_a_span_leaves_the_rule_
         }
     }
 }
+
+#[tokio::test]
+async fn a_calendar_that_changes_is_taken_over_at_once_by_rules_that_never_stop_anything() {
+    for when in ["cron = \"* 12 * * *\"\nstart", "hours = \"MON-SUN 12:00-\"\nrun"] {
+        let rule = format!("[rules.noon]\n{when} = [\"web\"]\nexcept = [\"c\"]\n");
+        let mut world = monday(&format!("{rule}[calendars.c]\ndates = [\"2027-06-01\"]\n"));
+        world.run(60).await;
+        world.configure("2027-06-01", "2027-06-02");
+
+        // The hang limit of the world judges: no search for a stop may go through the ages.
+        world.run(60).await;
+
+        assert!(world.notices().is_empty(), "{:?}", world.notices());
+    }
+}
