@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod environment;
+pub mod host;
 pub mod logging;
 pub mod ncp;
 pub mod notify;
+pub mod probe;
 pub mod secrets;
 pub mod store;

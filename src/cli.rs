@@ -5,6 +5,7 @@ mod check;
 mod client;
 mod demo;
 mod exit;
+mod groups;
 mod history;
 mod host;
 mod load;
@@ -72,6 +73,8 @@ enum Command {
     Start(person::Options),
     /// Stop groups or servers now, and watch until they are down
     Stop(person::Options),
+    /// Show which servers each group has now, with their states
+    Groups(groups::Options),
     /// Show what runs now, what comes next, and what failed last
     Status,
     /// Show past runs, or one run whole
@@ -91,6 +94,7 @@ pub fn main() -> ExitCode {
         Command::Why(options) => why::main(&cli.common, &options),
         Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),
         Command::Stop(options) => person::main(&cli.common, crate::domain::name::Action::Stop, &options),
+        Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),
     };

@@ -1,13 +1,21 @@
 //! The daemon: one engine decides, records and acts; tasks do the talking and report back.
 
+mod account;
+mod begin;
 mod book;
 mod claims;
 pub mod control;
 mod dispatch;
+mod ending;
 pub mod engine;
+mod forecast;
+mod gates;
+pub mod groups;
 pub mod housekeeping;
 mod io;
 mod lines;
+pub mod listing;
+mod probes;
 pub mod rate;
 mod reload;
 pub mod signals;

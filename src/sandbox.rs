@@ -4,6 +4,7 @@
 
 mod answer;
 mod auth;
+mod beside;
 pub mod face;
 pub mod fault;
 pub mod fleet;

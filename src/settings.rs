@@ -8,6 +8,7 @@ mod raw;
 mod reader;
 mod resolve;
 mod resolve_calendar;
+mod resolve_group;
 mod resolve_moment;
 mod resolve_rule;
 mod resolve_zone;
@@ -24,9 +25,11 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::domain::calendar::Calendar;
+use crate::domain::group::Group;
 use crate::domain::guard::Limits;
 use crate::domain::name::{AccountName, Action, CalendarName, GroupName, RuleName, ServerId};
-use crate::domain::rule::{Group, Rule};
+use crate::domain::roster::Roster;
+use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
 use diagnostics::Problem;
 use secret::SecretSource;
@@ -64,6 +67,18 @@ impl Site {
     }
 }
 
+impl Site {
+    /// The base URL of the Resource Manager, from the provider's documentation; that of the financial site is not known.
+    #[must_use]
+    pub fn resources_url(self) -> Option<&'static str> {
+        match self {
+            Self::Public => Some("https://resourcemanager.apigw.ntruss.com"),
+            Self::Gov => Some("https://resourcemanager.apigw.gov-ntruss.com"),
+            Self::Fin => None,
+        }
+    }
+}
+
 /// Where an account's requests go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
@@ -87,6 +102,8 @@ pub enum Keys {
     },
     /// The provider's own environment variables hold them.
     Environment,
+    /// Temporary keys of the NCP server role, from the metadata service of the machine.
+    Role,
 }
 
 /// One account: an NCP site, a region and a key pair.
@@ -106,6 +123,21 @@ pub struct Account {
     pub rate: u32,
     /// The most servers in one request, 1 to 100.
     pub batch: usize,
+}
+
+/// The looks at the cloud before something is due: none of them changes anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checks {
+    /// How long before due groups are resolved and servers looked at.
+    pub preflight: Duration,
+    /// How long before due the same is rehearsed, so that a person can mend what would fail.
+    pub rehearse: Option<Duration>,
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self { preflight: Duration::from_mins(1), rehearse: None }
+    }
 }
 
 /// Where the journal is.
@@ -159,6 +191,8 @@ pub struct Settings {
     pub rules: BTreeMap<RuleName, Rule>,
     /// The limits.
     pub limits: Limits,
+    /// The looks before due.
+    pub checks: Checks,
     /// What the calendars rest on beside the text.
     pub sources: Sources,
     /// Where the journal is.
@@ -214,6 +248,18 @@ impl Settings {
         resolve::checked_endpoint(url).map_err(|(cause, remedy)| format!("{cause}; {remedy}"))
     }
 
+    /// Checks the address of the metadata service: `http://` for loopback and its own address alone.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the remedy.
+    pub fn checked_metadata_endpoint(url: &str) -> Result<String, String> {
+        let bare = url.strip_suffix('/').unwrap_or(url);
+        if bare == "http://169.254.169.254" {
+            return Ok(bare.to_owned());
+        }
+        Self::checked_endpoint(url)
+    }
+
     /// Where the journal of a file is, even if the rest of the file is not valid.
     #[must_use]
     pub fn store_of(text: &str) -> StoreLocation {
@@ -224,34 +270,38 @@ impl Settings {
     ///
     /// A server in several groups gets the longest limit of them.
     #[must_use]
-    pub fn servers_of(&self, groups: &[GroupName], action: Action) -> BTreeMap<ServerId, Duration> {
+    pub fn servers_of(
+        &self,
+        roster: &Roster,
+        groups: &[GroupName],
+        action: Action,
+    ) -> BTreeMap<ServerId, Duration> {
         let mut servers = BTreeMap::new();
         for group in groups.iter().filter_map(|name| self.groups.get(name)) {
-            for server in group.members() {
-                let limit = servers.entry(server).or_insert(Duration::ZERO);
+            for server in roster.members(&group.name) {
+                let limit = servers.entry(server.clone()).or_insert(Duration::ZERO);
                 *limit = group.limit(action).max(*limit);
             }
         }
         servers
     }
 
-    /// The groups that hold a server, by name.
+    /// Who belongs to which group, as far as the file alone tells.
     #[must_use]
-    pub fn groups_holding(&self, server: &ServerId) -> Vec<GroupName> {
-        let holds = |group: &&Group| group.account == server.account && group.servers.contains(&server.no);
-        self.groups.values().filter(holds).map(|group| group.name.clone()).collect()
+    pub fn roster(&self) -> Roster {
+        Roster::listed(&self.groups)
     }
 
     /// The rules of `hours` that are open at a moment, by the servers that they want up.
     #[must_use]
-    pub fn open_hours(&self, at: Timestamp) -> OpenHours<'_> {
+    pub fn open_hours(&self, roster: &Roster, at: Timestamp) -> OpenHours<'_> {
         let hours =
             self.rules.values().filter(|rule| rule.enabled && matches!(rule.schedule.when, When::Hours(_)));
         let open: Vec<(&Rule, Option<Timestamp>)> =
             hours.filter_map(|rule| Some((rule, rule.schedule.open_span(at)?.closes))).collect();
         let mut by_server: BTreeMap<ServerId, Vec<usize>> = BTreeMap::new();
         for (index, (rule, _)) in open.iter().enumerate() {
-            for server in self.servers_of(&rule.groups, Action::Start).into_keys() {
+            for server in self.servers_of(roster, &rule.groups, Action::Start).into_keys() {
                 by_server.entry(server).or_default().push(index);
             }
         }

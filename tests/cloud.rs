@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use secrecy::SecretString;
 use sunup::adapters::clock::SystemClock;
-use sunup::adapters::ncp::{KeyPair, NcpCloud};
+use sunup::adapters::ncp::{Endpoints, KeyPair, KeySource, NcpCloud};
 use sunup::domain::name::{Action, ServerNo};
 use sunup::domain::outcome::ReasonKind;
 use sunup::domain::retry::{Answer, Layer};
@@ -38,7 +38,12 @@ impl Clock for Off {
 
 fn client_with(base: &str, clock: Arc<dyn Clock>, keys: Result<KeyPair, String>) -> NcpCloud {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    NcpCloud::new("main", base, "KR", keys, Ok(vec![]), clock, Arc::new(AtOnce))
+    let keys = KeySource::Fixed(keys.map(Arc::new));
+    NcpCloud::new("main", endpoints(base), keys, Ok(vec![]), clock, Arc::new(AtOnce))
+}
+
+fn endpoints(base: &str) -> Endpoints {
+    Endpoints { servers: base.into(), resources: Ok(base.into()), region: "KR".into() }
 }
 
 fn keys() -> Result<KeyPair, String> {
@@ -349,7 +354,8 @@ async fn tls_trusts_an_extra_authority_and_nobody_else() {
     let (base, pem) = tls_server().await;
     let roots = reqwest::Certificate::from_pem_bundle(pem.as_bytes()).unwrap();
     let (clock, pace) = (Arc::new(SystemClock), Arc::new(AtOnce));
-    let trusting = NcpCloud::new("main", &base, "KR", keys(), Ok(roots), clock, pace);
+    let keys = KeySource::Fixed(keys().map(Arc::new));
+    let trusting = NcpCloud::new("main", endpoints(&base), keys, Ok(roots), clock, pace);
 
     let trusted = trusting.greet().await.result;
     let refused = client(&base).ask(Action::Start, &[no(1001)]).await.result;

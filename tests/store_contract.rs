@@ -1,5 +1,6 @@
 //! The contract of the journal, written against its port: every store must keep it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,8 +12,8 @@ use sunup::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, R
 use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use sunup::domain::target::{Progress, State};
 use sunup::ports::store::{
-    AttemptResult, Change, Claim, ConfigText, CoveredMark, Entry, HistoryQuery, Intent, MissedRange, Origin,
-    RunHead, Store, StoreError, Target, Turn,
+    Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Entry, HistoryQuery, Intent,
+    MissedRange, Origin, Resolution, RunHead, Store, StoreError, Target, Turn, Waiver,
 };
 
 fn at(seconds: u64) -> Timestamp {
@@ -32,15 +33,22 @@ fn claim(rule: &str, planned: u64, servers: &[&str]) -> Claim {
         due: at(planned),
         window_end: at(planned + 900),
         claimed: at(planned),
+        waived: BTreeSet::from([Waiver::Limits]),
     };
     let target = |no: &&str| Target {
         server: server(no),
         name: None,
+        groups: vec![GroupName::new("web").unwrap()],
         limit: Duration::from_secs(600),
         progress: Progress::fresh(at(planned)),
         revision: 0,
     };
-    Claim { head, targets: servers.iter().map(target).collect(), ended: None }
+    let resolution = Resolution::default();
+    Claim { head, targets: servers.iter().map(target).collect(), resolution, ended: None }
+}
+
+fn end_of(run: RunId, outcome: RunOutcome) -> End {
+    End { run, outcome, reason: String::new() }
 }
 
 fn turn(seconds: u64) -> Turn {
@@ -132,11 +140,14 @@ async fn never_changes_an_outcome(store: &dyn Store) {
     let run = claimed(store, "morning", 0, &["1001"]).await;
     let ended = Progress::ended(Outcome::Started, at(9));
     let end = Change { run, server: server("1001"), name: None, revision: 0, progress: ended };
-    store.record(&Turn { changes: vec![end], ends: vec![(run, RunOutcome::Done)], ..turn(9) }).await.unwrap();
+    store
+        .record(&Turn { changes: vec![end], ends: vec![end_of(run, RunOutcome::Done)], ..turn(9) })
+        .await
+        .unwrap();
 
     let (change, _) = asking(run, "1001", 1, 1);
     let changed = store.record(&Turn { changes: vec![change], ..turn(10) }).await;
-    let ended_again = store.record(&Turn { ends: vec![(run, RunOutcome::Failed)], ..turn(10) }).await;
+    let ended_again = store.record(&Turn { ends: vec![end_of(run, RunOutcome::Failed)], ..turn(10) }).await;
 
     assert!(matches!(changed, Err(StoreError::Conflict { .. })), "{changed:?}");
     assert!(matches!(ended_again, Err(StoreError::Conflict { .. })), "{ended_again:?}");
@@ -182,7 +193,7 @@ async fn tells_the_past(store: &dyn Store) {
         count: 10,
         cause: Reason::new(ReasonKind::Down, "not running"),
     };
-    let ends = vec![(run, RunOutcome::Failed)];
+    let ends = vec![end_of(run, RunOutcome::Failed)];
     store
         .record(&Turn { changes: vec![end], ends, missed: vec![missed.clone()], ..turn(700) })
         .await
@@ -243,7 +254,7 @@ async fn forgets_only_what_has_ended(store: &dyn Store) {
         until: at(0),
         closes: None,
     };
-    let ends = vec![(old, RunOutcome::Done)];
+    let ends = vec![end_of(old, RunOutcome::Done)];
     store.record(&Turn { changes: vec![end], ends, marks: vec![mark], ..turn(2) }).await.unwrap();
 
     assert_eq!(store.prune(at(2)).await.unwrap(), 0);
@@ -342,10 +353,41 @@ async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
 
     let last = store.last_config().await.unwrap().unwrap();
     assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
-    let aside = folder.path().join("sunup.db.before-2");
+    let aside = folder.path().join("sunup.db.before-3");
     assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
     let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();
     let row = sqlx::query("SELECT text FROM configs").fetch_one(&copy).await.unwrap();
     assert_eq!(sqlx::Row::get::<String, _>(&row, 0), "old text");
+}
+
+#[tokio::test]
+async fn groups_that_become_known_later_add_targets_once_and_sizes_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    let store = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+    let group = |name: &str| GroupName::new(name).unwrap();
+    let mut open = claim("morning", 0, &["1001"]);
+    open.resolution.pending = BTreeSet::from([group("app"), group("web")]);
+    let recorded = store.record(&Turn { claims: vec![open], ..turn(0) }).await.unwrap();
+    let run = recorded.claimed[0].unwrap();
+
+    let later = claim("x", 0, &["1002"]).targets;
+    let resolution =
+        Resolution { pending: BTreeSet::from([group("app")]), empty: BTreeSet::from([group("none")]) };
+    let addition = Addition { run, resolution: resolution.clone(), targets: later.clone() };
+    let sizes = vec![(group("web"), 1)];
+    store.record(&Turn { additions: vec![addition.clone()], sizes, ..turn(1) }).await.unwrap();
+    let sizes = vec![(group("web"), 7)];
+    store.record(&Turn { sizes, ..turn(2) }).await.unwrap();
+
+    let opening = store.open_state().await.unwrap();
+    assert_eq!(opening.runs[0].resolution, resolution);
+    assert_eq!(opening.runs[0].head.waived, BTreeSet::from([Waiver::Limits]));
+    let mut targets = opening.runs[0].targets.clone();
+    targets.sort_by(|one, other| one.server.cmp(&other.server));
+    assert_eq!(targets[1], later[0]);
+    assert_eq!(opening.sizes, BTreeMap::from([(group("web"), 7)]));
+    let again = store.record(&Turn { additions: vec![addition], ..turn(3) }).await;
+    assert!(matches!(again, Err(StoreError::Conflict { .. })), "{again:?}");
 }

@@ -3,7 +3,9 @@
 mod client;
 mod encode;
 mod read;
+pub mod role;
 pub mod sign;
+mod tags;
 mod tree;
 
-pub use client::{ATTEMPT_LIMIT, CONNECT_LIMIT, KeyPair, NcpCloud};
+pub use client::{ATTEMPT_LIMIT, CONNECT_LIMIT, Endpoints, KeyPair, KeySource, NcpCloud};

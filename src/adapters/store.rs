@@ -85,9 +85,10 @@ impl SqliteStore {
 }
 
 /// The tables in their versions, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "journal", include_str!("../../migrations/0001_journal.sql")),
     (2, "calendars", include_str!("../../migrations/0002_calendars.sql")),
+    (3, "groups", include_str!("../../migrations/0003_groups.sql")),
 ];
 
 /// Brings the tables up to date. An older journal is copied aside before, so that nothing can be lost on the way.

@@ -10,7 +10,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::world;
 use crate::adapters::clock::timer;
+use crate::adapters::host::Machine;
 use crate::adapters::notify::LogNotifier;
+use crate::adapters::probe::NetworkProber;
 use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts};
 use crate::domain::name::AccountName;
 use crate::ports::clock::Clock;
@@ -81,6 +83,8 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
         clock: setup.clock,
         store: setup.store,
         notifier: Arc::new(LogNotifier),
+        prober: Arc::new(NetworkProber::new()),
+        host: Arc::new(Machine),
         io: Handle::current(),
         inputs: receiver,
         reports: inputs.clone(),

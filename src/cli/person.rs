@@ -17,17 +17,18 @@ use tokio::sync::oneshot;
 use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
-use super::{Common, load, show, world};
+use super::{Common, groups, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{Holder, SqliteStore};
 use crate::adapters::{environment, logging};
 use crate::daemon::control::{RunRequest, person_run};
 use crate::daemon::engine::{Input, Mode};
 use crate::daemon::{signals, view};
-use crate::domain::guard::{Naming, Subject};
 use crate::domain::name::{Action, RunId};
+use crate::domain::order::Order;
+use crate::domain::outcome::Reason;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Store, StoreError};
+use crate::ports::store::{Store, StoreError, Waiver};
 use crate::settings::{LogLevel, Settings};
 
 /// How often a run is looked at.
@@ -48,6 +49,15 @@ pub(super) struct Options {
     /// Only show what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Also the groups that these wait for: before a start those that come first, before a stop those that need them
+    #[arg(long)]
+    with_dependencies: bool,
+    /// Stop even if running servers of other groups need these
+    #[arg(long)]
+    ignore_dependents: bool,
+    /// Pass `servers_per_run`, `requests_per_hour` and `on_growth` this once
+    #[arg(long)]
+    over_limit: bool,
     /// Do not ask before a stop; without a terminal nobody is asked
     #[arg(long)]
     yes: bool,
@@ -68,10 +78,12 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
         action: action.word().to_owned(),
         groups: options.groups.clone(),
         servers: options.server.clone(),
+        with_dependencies: options.with_dependencies,
+        waive: waivers(action, options)?,
         who: environment::login_name(),
     };
     if options.dry_run {
-        return dry_run(common, &request);
+        return dry_run(common, &request).await;
     }
     if action == Action::Stop && !options.yes && std::io::stdin().is_terminal() && !confirmed(&request)? {
         show::word("nothing was stopped");
@@ -83,6 +95,14 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
     }
 }
 
+fn waivers(action: Action, options: &Options) -> anyhow::Result<Vec<String>> {
+    if options.ignore_dependents && action == Action::Start {
+        return Err(Exit::Usage.with("--ignore-dependents goes with stop: nothing depends on what is down"));
+    }
+    let chosen = [(options.ignore_dependents, Waiver::Dependents), (options.over_limit, Waiver::Limits)];
+    Ok(chosen.into_iter().filter(|(is_set, _)| *is_set).map(|(_, waiver)| waiver.word().to_owned()).collect())
+}
+
 fn confirmed(request: &RunRequest) -> anyhow::Result<bool> {
     let what: Vec<&str> = request.groups.iter().chain(&request.servers).map(String::as_str).collect();
     write!(anstream::stderr(), "stop {}? [y/N] ", what.join(", "))?;
@@ -92,32 +112,78 @@ fn confirmed(request: &RunRequest) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-fn dry_run(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
+/// What would be done, as the cloud tells it now.
+async fn dry_run(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     let settings = load::settings(common)?;
-    let run = person_run(request, &settings).map_err(|words| Exit::Usage.with(words))?;
-    let mut servers: Vec<_> = settings.servers_of(&run.groups, run.action).into_keys().collect();
-    servers.extend(run.servers);
-    servers.sort();
-    servers.dedup();
-    let too_many = settings.limits.forbid_size(servers.len());
-    for server in servers {
-        let groups = settings.groups_holding(&server);
-        let subject = Subject { no: &server.no, name: Naming::NotYetSeen, groups: &groups };
-        let forbidden = too_many.clone().or_else(|| settings.limits.forbid(run.action, &subject));
-        match (common.json, forbidden) {
-            (true, forbidden) => show::line(
-                &serde_json::json!({"server": server.no.as_str(), "account": server.account.as_str(),
-                    "action": run.action.word(), "forbidden": forbidden.map(|reason| reason.to_string())})
-                .to_string(),
-            ),
-            (false, None) => show::line(&format!(
-                "would {} server {} of account {}",
-                run.action, server.no, server.account
-            )),
-            (false, Some(reason)) => show::line(&format!("would skip server {}: {}", server.no, reason.text)),
+    let report = groups::now(common, &settings).await?;
+    let run = person_run(request, &settings, &report).map_err(|words| Exit::Usage.with(words))?;
+    let order = Order::new(&settings.groups, &settings.roster());
+    let wanted =
+        if request.with_dependencies { order.with_needs(&run.groups, run.action) } else { run.groups };
+    let mut servers: BTreeMap<(String, String), &Value> = BTreeMap::new();
+    for group in groups::list(&report, "groups") {
+        let name = groups::text(group, "group");
+        if wanted.iter().any(|wanted| wanted.as_str() == name) {
+            let known = groups::list(group, "servers").count();
+            if known == 0 {
+                show::word(&format!(
+                    "warning: group {name} has no server now, so the run would not end well"
+                ));
+            }
+        }
+        for server in groups::list(group, "servers") {
+            let id = (groups::text(server, "account").to_owned(), groups::text(server, "server").to_owned());
+            let is_named =
+                run.servers.iter().any(|named| named.account.as_str() == id.0 && named.no.as_str() == id.1);
+            if is_named || wanted.iter().any(|wanted| wanted.as_str() == name) {
+                servers.insert(id, server);
+            }
         }
     }
+    let unlisted: Vec<(String, String)> = run
+        .servers
+        .iter()
+        .map(|server| (server.account.to_string(), server.no.to_string()))
+        .filter(|id| !servers.contains_key(id))
+        .collect();
+    let nothing = Value::Null;
+    servers.extend(unlisted.into_iter().map(|id| (id, &nothing)));
+    let over = !request.waive.iter().any(|word| word == Waiver::Limits.word());
+    let too_many = settings.limits.forbid_size(servers.len()).filter(|_| over);
+    for ((account, no), server) in servers {
+        dry_line(common, run.action, (&account, &no), server, too_many.as_ref());
+    }
     Ok(Exit::Done)
+}
+
+fn dry_line(
+    common: &Common,
+    action: Action,
+    (account, no): (&str, &str),
+    server: &Value,
+    too_many: Option<&Reason>,
+) {
+    let never = match action {
+        Action::Start => groups::text(server, "never_started"),
+        Action::Stop => groups::text(server, "never_stopped"),
+    };
+    let forbidden = too_many.map(|reason| reason.text.as_str()).or((!never.is_empty()).then_some(never));
+    let (name, state) = (groups::text(server, "name"), groups::text(server, "state"));
+    if common.json {
+        let line = serde_json::json!({"server": no, "account": account, "name": server.get("name"), "state": server.get("state"),
+            "action": action.word(), "forbidden": forbidden});
+        return show::line(&line.to_string());
+    }
+    let shown = if name.is_empty() { no.to_owned() } else { format!("{no} ({name})") };
+    let seen = if state.is_empty() { "not seen".to_owned() } else { format!("now {state}") };
+    match forbidden {
+        None => show::line(&format!("would {action} server {shown} of account {account}, {seen}")),
+        Some(why) => show::line(&format!("would skip server {shown}: {why}")),
+    }
+    let billing = groups::text(server, "billing");
+    if action == Action::Stop && !billing.is_empty() {
+        show::word(&format!("warning: server {shown}: {billing}"));
+    }
 }
 
 async fn with_daemon(common: &Common, client: &Client, request: &RunRequest) -> anyhow::Result<Exit> {
@@ -143,7 +209,7 @@ async fn with_daemon(common: &Common, client: &Client, request: &RunRequest) -> 
 /// No daemon: the run is carried out here, under the daemon's own lock and as the daemon's user.
 async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     let settings = load::settings(common)?;
-    let run = person_run(request, &settings).map_err(|words| Exit::Usage.with(words))?;
+    let run = person_run(request, &settings, &Value::Null).map_err(|words| Exit::Usage.with(words))?;
     let journal = load::journal(&settings.store);
     become_owner(&journal)?;
     logging::begin(settings.log_format, LogLevel::Warn, settings.timezone.clone().unwrap_or(TimeZone::UTC));

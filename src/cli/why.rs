@@ -17,6 +17,7 @@ use crate::daemon::view;
 use crate::domain::guard::{Naming, Subject};
 use crate::domain::name::{Action, ServerId};
 use crate::domain::plan::{self, Explained, Occurrence};
+use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::{Fate, When};
 use crate::ports::clock::Clock;
@@ -45,6 +46,7 @@ pub(super) struct Options {
 /// One server at one moment, and everything that is said of it.
 struct Case<'a> {
     settings: &'a Settings,
+    roster: &'a Roster,
     server: ServerId,
     name: Option<String>,
     at: Timestamp,
@@ -75,13 +77,23 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         let zone = view::zone_of(Some(&settings), None);
         let now = SystemClock.now();
         let at = options.at.as_deref().map_or(Ok(now), |text| ask::moment(text, &zone, now))?;
-        let servers = named(common, &settings, &options.server).await?;
+        let roster = super::groups::roster(common, &settings).await;
+        let servers = named(common, &settings, &roster, &options.server).await?;
         for (server, name) in servers {
-            let rules = rules_of(&settings, &server);
-            let verdict = judge(&settings, &rules, &server, at, &zone);
+            let rules = rules_of(&settings, &roster, &server);
+            let verdict = judge(&settings, &roster, &rules, &server, at, &zone);
             let past = past(common, &settings, &server, at).await;
-            let case =
-                Case { settings: &settings, server, name, at, zone: zone.clone(), rules, verdict, past };
+            let case = Case {
+                settings: &settings,
+                roster: &roster,
+                server,
+                name,
+                at,
+                zone: zone.clone(),
+                rules,
+                verdict,
+                past,
+            };
             if common.json {
                 show::line(&case.as_json().to_string());
             } else {
@@ -92,8 +104,8 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     })
 }
 
-fn rules_of<'a>(settings: &'a Settings, server: &ServerId) -> Vec<&'a Rule> {
-    let groups = settings.groups_holding(server);
+fn rules_of<'a>(settings: &'a Settings, roster: &Roster, server: &ServerId) -> Vec<&'a Rule> {
+    let groups = roster.groups_of(server);
     settings.rules.values().filter(|rule| rule.groups.iter().any(|group| groups.contains(group))).collect()
 }
 
@@ -101,16 +113,11 @@ fn rules_of<'a>(settings: &'a Settings, server: &ServerId) -> Vec<&'a Rule> {
 async fn named(
     common: &Common,
     settings: &Settings,
+    roster: &Roster,
     wanted: &str,
 ) -> anyhow::Result<Vec<(ServerId, Option<String>)>> {
-    let listed: Vec<ServerId> =
-        settings.groups.values().flat_map(|group| group.members().collect::<Vec<_>>()).collect();
-    let mut found: Vec<(ServerId, Option<String>)> = Vec::new();
-    for server in listed {
-        if server.no.as_str() == wanted && !found.iter().any(|(known, _)| *known == server) {
-            found.push((server, None));
-        }
-    }
+    let listed = roster.servers().filter(|server| server.no.as_str() == wanted);
+    let mut found: Vec<(ServerId, Option<String>)> = listed.map(|server| (server.clone(), None)).collect();
     let entries = history(common, settings, wanted, None, 1).await.unwrap_or_default();
     let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
     for target in targets {
@@ -121,13 +128,14 @@ async fn named(
         if let Some((_, known)) = found.iter_mut().find(|(server, _)| is_it(server)) {
             *known = known.take().or_else(|| (!name.is_empty()).then(|| name.to_owned()));
         } else if name == wanted {
-            let held = settings.groups.values().flat_map(|group| group.members().collect::<Vec<_>>());
-            found.extend(held.into_iter().find(|s| is_it(s)).map(|s| (s, Some(name.to_owned()))));
+            let held = roster.servers().find(|server| is_it(server));
+            found.extend(held.map(|server| (server.clone(), Some(name.to_owned()))));
         }
     }
     if found.is_empty() {
         return Err(Exit::Usage.with(format!(
-            "no group of the configuration holds a server `{wanted}`; names are known once a run has seen them, numbers always"
+            "no group of the configuration holds a server `{wanted}`; names are known once a run has seen them, numbers always, and \
+             what selectors choose while the daemon runs: see `sunup groups`"
         )));
     }
     Ok(found)
@@ -135,6 +143,7 @@ async fn named(
 
 fn judge<'a>(
     settings: &Settings,
+    roster: &Roster,
     rules: &[&'a Rule],
     server: &ServerId,
     at: Timestamp,
@@ -146,7 +155,7 @@ fn judge<'a>(
         let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
         let left_alone = rule.is_some_and(|rule| {
             let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
-            is_edge && settings.open_hours(occurrence.due).wanting(&rule.name, server).is_some()
+            is_edge && settings.open_hours(roster, occurrence.due).wanting(&rule.name, server).is_some()
         });
         !left_alone
     };
@@ -195,10 +204,10 @@ impl Case<'_> {
 
     /// Why limits keep an action away from the server.
     fn limits(&self) -> Vec<String> {
-        let groups = self.settings.groups_holding(&self.server);
+        let groups = self.roster.groups_of(&self.server);
         let forbidden = |action: Action| {
             let name = self.name.as_deref().map_or(Naming::NotYetSeen, Naming::Named);
-            let subject = Subject { no: &self.server.no, name, groups: &groups };
+            let subject = Subject { no: &self.server.no, name, groups };
             let reason = self.settings.limits.forbid(action, &subject)?;
             let verb = if action == Action::Start { "started" } else { "stopped" };
             Some(format!("it is never {verb}: {}", reason.text))
@@ -207,7 +216,7 @@ impl Case<'_> {
     }
 
     fn groups(&self) -> Vec<String> {
-        self.settings.groups_holding(&self.server).iter().map(ToString::to_string).collect()
+        self.roster.groups_of(&self.server).iter().map(ToString::to_string).collect()
     }
 
     fn print(&self, now: Timestamp) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::adapters::ncp::{KeyPair, NcpCloud};
+use crate::adapters::ncp::role::{ADDRESS, RoleKeys};
+use crate::adapters::ncp::{Endpoints, KeyPair, KeySource, NcpCloud};
 use crate::adapters::{environment, secrets};
 use crate::daemon::engine::AccountLine;
 use crate::daemon::rate::Bucket;
@@ -33,14 +34,19 @@ fn line(account: &Account, clock: &Arc<dyn Clock>) -> AccountLine {
     let bucket = Arc::new(Bucket::new(account.rate, Arc::clone(clock)));
     let pace: Arc<dyn Pace> = bucket.clone();
     let base = base_url(&account.endpoint);
-    let keys = base.clone().and_then(|_| keys(account));
-    if let Err(problem) = &keys {
+    let keys = match (&base, &account.keys) {
+        (Ok(_), Keys::Role) => role_keys(),
+        (Ok(_), _) => KeySource::Fixed(keys(account).map(Arc::new)),
+        (Err(problem), _) => KeySource::Fixed(Err(problem.clone())),
+    };
+    if let KeySource::Fixed(Err(problem)) = &keys {
         tracing::error!(account = account.name.as_str(), "account {} is held: {problem}", account.name);
     }
     let roots = account.ca_file.as_deref().map_or(Ok(vec![]), extra_roots);
-    let base = base.unwrap_or_else(|_| Site::Public.base_url().to_owned());
-    let cloud =
-        NcpCloud::new(account.name.as_str(), &base, &account.region, keys, roots, Arc::clone(clock), pace);
+    let servers = base.unwrap_or_else(|_| Site::Public.base_url().to_owned());
+    let resources = resources_url(account, &servers);
+    let endpoints = Endpoints { servers, resources, region: account.region.clone() };
+    let cloud = NcpCloud::new(account.name.as_str(), endpoints, keys, roots, Arc::clone(clock), pace);
     AccountLine { cloud: Arc::new(cloud), bucket, batch: account.batch }
 }
 
@@ -58,10 +64,35 @@ fn base_url(endpoint: &Endpoint) -> Result<String, String> {
     }
 }
 
+/// Where the tags are asked for: beside the server API where the endpoint is not a site's.
+fn resources_url(account: &Account, servers: &str) -> Result<String, String> {
+    let site = match account.endpoint {
+        Endpoint::Site(site) => site,
+        Endpoint::Default if servers == Site::Public.base_url() => Site::Public,
+        Endpoint::Url(_) | Endpoint::Default => return Ok(servers.to_owned()),
+    };
+    site.resources_url().map(ToOwned::to_owned).ok_or_else(|| {
+        let name = &account.name;
+        format!("where the financial site keeps tags is not known, so groups of account {name} cannot be chosen by `tag`")
+    })
+}
+
+/// The keys of the machine's role. A wrong address is told with the first request.
+fn role_keys() -> KeySource {
+    let address = environment::variable("NCLOUD_METADATA_API_ENDPOINT");
+    let address = address.unwrap_or_else(|| ADDRESS.to_owned());
+    match Settings::checked_metadata_endpoint(&address) {
+        Ok(address) => KeySource::Role(RoleKeys::new(&address)),
+        Err(why) => KeySource::Fixed(Err(format!("variable `NCLOUD_METADATA_API_ENDPOINT`: {why}"))),
+    }
+}
+
 fn keys(account: &Account) -> Result<KeyPair, String> {
     let fetch = |source: &SecretSource| secrets::fetch(source).map_err(|error| error.to_string());
     match &account.keys {
         Keys::Named { access, secret } => Ok(KeyPair { access: fetch(access)?, secret: fetch(secret)? }),
+        // A role's keys are fetched when they are needed.
+        Keys::Role => Err("the keys of a role do not stand anywhere".into()),
         Keys::Environment => {
             let from = |names: [&'static str; 2]| {
                 let name = names.into_iter().find(|name| environment::variable(name).is_some());

@@ -6,78 +6,44 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account::{AccountLine, AccountState};
+use super::forecast::Forecasts;
 use super::lines::Line;
-use super::rate::Bucket;
-use super::view::counts;
-use crate::domain::breaker::Breaker;
-use crate::domain::guard::{Naming, Subject};
-use crate::domain::name::{AccountName, Action, AttemptId, RuleName, RunId, ServerId, ServerNo};
-use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use super::probes::Probes;
+use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
+use crate::domain::order::Order;
+use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
 use crate::domain::plan::{self, Occurrence};
+use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
-use crate::domain::server::{Found, Sight, Standing};
+use crate::domain::server::{Found, Sight, Standing, Traits};
 use crate::domain::target::{Event, Policy, Progress, State, step};
-use crate::ports::cloud::Cloud;
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
-use crate::ports::store::{Change, CoveredMark, OpenRun, Opening, RunHead, Target, Turn};
+use crate::ports::store::{
+    Change, CoveredMark, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
+};
 use crate::settings::Settings;
 
 /// How long a server that did not get there in time is watched all the same.
 const AFTERWATCH: Duration = Duration::from_hours(1);
 
-/// What the engine needs of an account: its cloud, its pace and the size of its batches.
-#[derive(Clone)]
-pub struct AccountLine {
-    /// The cloud of the account.
-    pub cloud: Arc<dyn Cloud>,
-    /// Its pace.
-    pub bucket: Arc<Bucket>,
-    /// The most servers in one request.
-    pub batch: usize,
-}
-
-/// What shows that an account's trouble has passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Proof {
-    /// Any good answer.
-    AnyAnswer,
-    /// Only an accepted start or stop: reads may be permitted where these are not.
-    AcceptedRequest,
-}
-
-/// How an account fares.
-pub(super) struct AccountState {
-    pub(super) line: AccountLine,
-    pub(super) breaker: Breaker,
-    pub(super) looking: bool,
-    pub(super) asks_open: usize,
-    pub(super) look_after: Timestamp,
-    pub(super) look_failures: u32,
-    /// While keys are refused: one careful try, not before this moment.
-    pub(super) careful: Option<Timestamp>,
-    /// The trouble that people were told of, and what shows that it has passed.
-    pub(super) told: Option<(Reason, Proof)>,
-}
-
-impl AccountState {
-    pub(super) fn new(line: AccountLine) -> Self {
-        Self {
-            line,
-            breaker: Breaker::Closed,
-            looking: false,
-            asks_open: 0,
-            look_after: Timestamp::UNIX_EPOCH,
-            look_failures: 0,
-            careful: None,
-            told: None,
-        }
-    }
-}
-
 /// An open run.
 pub(super) struct Run {
     pub(super) head: RunHead,
     pub(super) targets: BTreeMap<ServerId, Target>,
+    pub(super) resolution: Resolution,
+}
+
+impl Run {
+    /// Whether a person waived something for it.
+    pub(super) fn waives(&self, what: Waiver) -> bool {
+        self.head.waived.contains(&what)
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        let known = self.resolution.pending.is_empty() || now >= self.head.window_end;
+        known && self.targets.values().all(|target| target.progress.outcome().is_some())
+    }
 }
 
 /// An open attempt.
@@ -95,6 +61,14 @@ pub(super) struct Afterwatch {
     pub(super) next: Timestamp,
 }
 
+/// What the newest wish wants of a server.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    pub(super) action: Action,
+    pub(super) due: Timestamp,
+    pub(super) by: String,
+}
+
 /// All that the engine knows.
 pub(super) struct Book {
     pub(super) settings: Arc<Settings>,
@@ -103,7 +77,23 @@ pub(super) struct Book {
     /// When spans close that began under older calendars, and that their rules' schedules no longer know.
     pub(super) left_open: BTreeMap<RuleName, Timestamp>,
     pub(super) queue: BTreeSet<Occurrence>,
-    pub(super) sights: BTreeMap<ServerId, (Sight, Option<String>)>,
+    pub(super) sights: BTreeMap<ServerId, (Sight, Option<Traits>)>,
+    /// What lists have shown of groups that need one.
+    pub(super) resolved: BTreeMap<GroupName, Resolved>,
+    pub(super) roster: Roster,
+    pub(super) order: Order,
+    /// How many servers groups had at their last good run.
+    pub(super) sizes: BTreeMap<GroupName, usize>,
+    /// What the newest wish wants of each server: an older one that learns later whom it is about gives way.
+    pub(super) decided: BTreeMap<ServerId, Decided>,
+    pub(super) probes: Probes,
+    /// When a server of a group with `stagger` was last asked.
+    pub(super) staggered: BTreeMap<GroupName, Timestamp>,
+    /// Open runs of which it was told that the cloud has no room.
+    pub(super) no_room: BTreeSet<RunId>,
+    /// Since when people wait for all groups to be listed.
+    pub(super) wanted_lists: Option<Timestamp>,
+    pub(super) forecasts: Forecasts,
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
     pub(super) attempts: BTreeMap<AttemptId, (AccountName, OpenAttempt)>,
     pub(super) unanswered: BTreeMap<ServerId, (Action, Timestamp)>,
@@ -151,9 +141,21 @@ impl Book {
         lines: BTreeMap<AccountName, AccountLine>,
     ) -> Self {
         let runs = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
+        let roster = settings.roster();
+        let order = Order::new(&settings.groups, &roster);
         Self {
             settings,
             runs,
+            resolved: BTreeMap::new(),
+            roster,
+            order,
+            sizes: opening.sizes,
+            decided: BTreeMap::new(),
+            probes: Probes::default(),
+            staggered: BTreeMap::new(),
+            no_room: BTreeSet::new(),
+            wanted_lists: None,
+            forecasts: Forecasts::default(),
             covered: BTreeMap::new(),
             left_open: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -238,19 +240,20 @@ impl Book {
 
     /// The name of a server, where a read has shown it.
     pub(super) fn name_of(&self, server: &ServerId) -> Option<String> {
-        self.sights.get(server).and_then(|(_, name)| name.clone())
+        self.sights.get(server).and_then(|(_, traits)| traits.as_ref()?.name.clone())
     }
 
-    /// Why an action must not touch a server.
-    pub(super) fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
-        let groups = self.settings.groups_holding(server);
-        let name = match self.sights.get(server) {
-            Some((_, Some(name))) => Naming::Named(name),
-            Some((_, None)) => Naming::Nameless,
-            None => Naming::NotYetSeen,
-        };
-        let subject = Subject { no: &server.no, name, groups: &groups };
-        self.settings.limits.forbid(action, &subject)
+    /// Works out again who belongs where, and who waits for whom.
+    pub(super) fn regroup(&mut self) {
+        self.resolved.retain(|group, _| self.settings.groups.contains_key(group));
+        self.roster = Roster::new(&self.settings.groups, &self.resolved);
+        self.order = Order::new(&self.settings.groups, &self.roster);
+    }
+
+    /// Whether the program itself runs on a server, as its addresses say.
+    pub(super) fn is_own(&self, server: &ServerId) -> bool {
+        let account = self.accounts.get(&server.account);
+        account.and_then(|account| account.own.as_ref()).is_some_and(|own| own.contains(&server.no))
     }
 
     /// Turns the changes of a turn into what is recorded, and ends the runs whose last target has ended.
@@ -269,13 +272,7 @@ impl Book {
             }
             target.name = name.or(target.name.take());
             if worth_a_line(&before, &target.progress) {
-                draft.lines.push(Line::Target {
-                    run: id,
-                    action: run.head.action,
-                    server: server.clone(),
-                    name: target.name.clone(),
-                    progress: target.progress.clone(),
-                });
+                draft.lines.push(Line::of(id, run.head.action, target));
             }
             draft.turn.changes.push(Change {
                 run: id,
@@ -291,56 +288,22 @@ impl Book {
                 self.afterwatch.push(Afterwatch { run: id, server, action, until, next: draft.now });
             }
         }
-        let ended: Vec<RunId> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.targets.values().all(|target| target.progress.outcome().is_some()))
-            .map(|(id, _)| *id)
-            .collect();
+        let ended: Vec<RunId> =
+            self.runs.iter().filter(|(_, run)| run.is_over(draft.now)).map(|(id, _)| *id).collect();
         for id in ended {
             if let Some(run) = self.runs.remove(&id) {
+                self.no_room.remove(&id);
                 let outcomes: Vec<&Outcome> =
                     run.targets.values().filter_map(|t| t.progress.outcome()).collect();
-                let outcome = RunOutcome::of(outcomes.iter().copied());
-                draft.turn.ends.push((id, outcome));
-                self.note_end(draft, id, &run.head, outcome, &outcomes);
+                let outcome = self.outcome_of(&run.head, run.targets.values(), &run.resolution);
+                let reason = self.reason_of(&run);
+                draft.turn.ends.push(End { run: id, outcome, reason: reason.clone() });
+                if outcome == RunOutcome::Done {
+                    self.note_sizes(draft, &run.head);
+                }
+                self.note_end(draft, id, &run.head, outcome, (&outcomes, &reason));
             }
         }
-    }
-
-    /// Says that a run ended, and tells people if it did not end well.
-    pub(super) fn note_end(
-        &mut self,
-        draft: &mut Draft,
-        id: RunId,
-        head: &RunHead,
-        outcome: RunOutcome,
-        outcomes: &[&Outcome],
-    ) {
-        let (counts, ended) = (counts(outcomes), draft.now);
-        let is_as_planned = outcomes.iter().all(|outcome| outcome.is_as_planned()) && !outcomes.is_empty();
-        draft.lines.push(Line::RunEnded {
-            run: id,
-            head: head.clone(),
-            outcome,
-            counts: counts.clone(),
-            is_as_planned,
-            ended,
-        });
-        if is_as_planned || matches!(outcome, RunOutcome::Done | RunOutcome::Skipped) {
-            return;
-        }
-        let reasons: BTreeSet<String> =
-            outcomes.iter().filter_map(|o| o.reason()).map(|r| r.to_string()).collect();
-        let why: Vec<String> = reasons.into_iter().take(3).collect();
-        let text = format!(
-            "run {id} ({}) ended {}: {counts}. Why: {}. See `sunup history {id}`.",
-            head.origin.words(),
-            outcome.word(),
-            why.join("; ")
-        );
-        self.last_failed = Some((id, text.clone()));
-        draft.tell(NoticeKind::Failed, Urgency::NeedsAPerson, text);
     }
 
     /// Whether a newer opposite target has a request out, or must look, for this server.
@@ -360,28 +323,6 @@ impl Book {
         waits && (old || self.opposite_holds_the_wire(server, run.head.action))
     }
 
-    /// Takes new accounts over, or new keys of known ones.
-    pub(super) fn take_accounts(&mut self, lines: BTreeMap<AccountName, AccountLine>) {
-        for (name, line) in lines {
-            match self.accounts.get_mut(&name) {
-                Some(state) => {
-                    state.line = line;
-                    (state.careful, state.look_after) = (None, Timestamp::UNIX_EPOCH);
-                }
-                None => {
-                    self.accounts.insert(name, AccountState::new(line));
-                }
-            }
-        }
-    }
-
-    /// A read that cannot be used has come back: another one may go.
-    pub(super) fn look_again(&mut self, account: &AccountName) {
-        if let Some(state) = self.accounts.get_mut(account) {
-            (state.looking, state.look_after) = (false, Timestamp::UNIX_EPOCH);
-        }
-    }
-
     /// Plans again after a hold. A mark in the future was made by a wrong clock: what is claimed stays claimed.
     pub(super) fn plan_after_hold(&mut self, now: Timestamp) {
         for (rule, covered) in &mut self.covered {
@@ -396,14 +337,21 @@ impl Book {
     }
 
     /// Takes a sight: open targets of the server learn of it, and so do those that ended without it.
-    pub(super) fn see(&mut self, draft: &mut Draft, server: &ServerId, sight: &Sight, name: Option<String>) {
-        let name = name.or_else(|| self.name_of(server));
+    pub(super) fn see(
+        &mut self,
+        draft: &mut Draft,
+        server: &ServerId,
+        sight: &Sight,
+        traits: Option<Traits>,
+    ) {
+        let traits = traits.or_else(|| self.sights.get(server).and_then(|(_, traits)| traits.clone()));
+        let name = traits.as_ref().and_then(|traits| traits.name.clone());
         let news = self.sights.get(server).is_none_or(|(before, _)| before.found != sight.found);
         if let (true, Found::Server(condition)) = (news, &sight.found) {
             let condition = condition.to_string();
-            draft.lines.push(Line::Seen { server: server.clone(), name: name.clone(), condition });
+            draft.lines.push(Line::Seen { server: server.clone(), name, condition });
         }
-        self.sights.insert(server.clone(), (sight.clone(), name));
+        self.sights.insert(server.clone(), (sight.clone(), traits));
         for run in self.open_targets_of(server) {
             if !self.is_blind(run, server, sight) {
                 self.happen(draft, run, server, &Event::Seen(sight));
@@ -424,56 +372,13 @@ impl Book {
             draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
         }
     }
-
-    /// Tells people of an account's trouble, once until it passes.
-    pub(super) fn trouble(
-        &mut self,
-        draft: &mut Draft,
-        account: &AccountName,
-        reason: &Reason,
-        proof: Proof,
-    ) {
-        let Some(state) = self.accounts.get_mut(account) else {
-            return;
-        };
-        if state.told.as_ref().is_some_and(|(told, _)| told.kind == reason.kind) {
-            return;
-        }
-        state.told = Some((reason.clone(), proof));
-        let urgency = match reason.kind {
-            ReasonKind::Credentials => Urgency::NeedsAPerson,
-            _ => Urgency::GoodToKnow,
-        };
-        let remedy = match reason.kind {
-            ReasonKind::Credentials => {
-                " Check the keys, their permissions and the clock; open runs wait until their windows end."
-            }
-            _ => " It is tried again until the windows end.",
-        };
-        draft.tell(NoticeKind::Trouble, urgency, format!("account {account}: {}.{remedy}", reason.text));
-    }
-
-    /// An account's requests go well again.
-    pub(super) fn trouble_passed(&mut self, draft: &mut Draft, account: &AccountName, seen: Proof) {
-        let Some(state) = self.accounts.get_mut(account) else {
-            return;
-        };
-        if seen == Proof::AcceptedRequest {
-            state.careful = None;
-        }
-        let passed =
-            |(_, proof): &mut (Reason, Proof)| *proof == Proof::AnyAnswer || seen == Proof::AcceptedRequest;
-        if let Some((told, _)) = state.told.take_if(passed) {
-            let text = format!("account {account}: requests go well again (it was: {}).", told.text);
-            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
-        }
-    }
 }
 
 fn open(run: OpenRun) -> Run {
     Run {
         head: run.head,
         targets: run.targets.into_iter().map(|target| (target.server.clone(), target)).collect(),
+        resolution: run.resolution,
     }
 }
 

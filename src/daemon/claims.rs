@@ -1,23 +1,26 @@
 //! From what is due to runs: open windows act, closed ones are recorded as missed, and the newest wins for each server.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::begin::{
+    clear_groups, head_of, head_of_command, newer_open, note_decided, servers_of_command, supersede_older,
+    tell_empty, with_targets,
+};
 use super::book::{Book, Draft, Run};
 use super::lines::Line;
 use super::view;
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
-use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind};
 use crate::domain::plan::{self, Occurrence};
-use crate::domain::rule::{Missed, Rule, WINDOW_DEFAULT};
+use crate::domain::roster::Roster;
+use crate::domain::rule::{Missed, Rule};
 use crate::domain::schedule::When;
-use crate::domain::server::{Found, Standing};
-use crate::domain::target::{Event, Progress, State};
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target};
+use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
 
 /// A claim later than this after due is late.
@@ -34,8 +37,38 @@ pub struct PersonRun {
     pub groups: Vec<GroupName>,
     /// And these servers.
     pub servers: Vec<ServerId>,
+    /// How far it reaches beyond these.
+    pub reach: Reach,
+    /// What it passes that holds other runs back.
+    pub waived: BTreeSet<Waiver>,
     /// Who wants it, as the command gave it.
     pub who: String,
+}
+
+/// How far a command reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// To what it names.
+    Alone,
+    /// Also to the groups that these wait for.
+    WithDependencies,
+}
+
+impl PersonRun {
+    /// The same with all that it reaches, by the order in force.
+    pub(super) fn widened(mut self, book: &Book) -> Self {
+        if self.reach == Reach::WithDependencies {
+            let holding = self.servers.iter().flat_map(|server| book.roster.groups_of(server)).cloned();
+            let named = self.groups.clone();
+            let base: Vec<GroupName> = named.iter().cloned().chain(holding).collect();
+            let all = book.order.with_needs(&base, self.action);
+            // Of a server that was named by itself the rest of its group is not meant.
+            let more = all.into_iter().filter(|group| !base.contains(group));
+            self.groups = named.into_iter().chain(more).collect();
+            self.reach = Reach::Alone;
+        }
+        self
+    }
 }
 
 /// The due occurrences of one rule, sorted out.
@@ -111,31 +144,36 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
 }
 
 /// Which hours are open at the moments that one turn asks of, each looked up once.
-struct OpenHoursAt<'a> {
+pub(super) struct OpenHoursAt<'a> {
     settings: &'a Settings,
+    roster: &'a Roster,
     known: BTreeMap<Timestamp, OpenHours<'a>>,
 }
 
 impl<'a> OpenHoursAt<'a> {
+    pub(super) fn new(settings: &'a Settings, roster: &'a Roster) -> Self {
+        Self { settings, roster, known: BTreeMap::new() }
+    }
+
     fn at(&mut self, at: Timestamp) -> &OpenHours<'a> {
-        self.known.entry(at).or_insert_with(|| self.settings.open_hours(at))
+        self.known.entry(at).or_insert_with(|| self.settings.open_hours(self.roster, at))
     }
 
     /// The servers that the closing edge of `hours` leaves alone, with the reason: the hours of another rule want them up when it is
     /// due, and still want them now.
-    fn kept_up<'s>(
+    pub(super) fn kept_up<'s>(
         &mut self,
         rule: &Rule,
-        occurrence: &Occurrence,
+        (action, due): (Action, Timestamp),
         now: Timestamp,
         servers: impl Iterator<Item = &'s ServerId>,
     ) -> BTreeMap<ServerId, Reason> {
-        if occurrence.action != Action::Stop || !matches!(rule.schedule.when, When::Hours(_)) {
+        if action != Action::Stop || !matches!(rule.schedule.when, When::Hours(_)) {
             return BTreeMap::new();
         }
         let mut kept = BTreeMap::new();
         for server in servers {
-            if self.at(occurrence.due).wanting(&rule.name, server).is_none() {
+            if self.at(due).wanting(&rule.name, server).is_none() {
                 continue;
             }
             let Some((by, closes)) = self.at(now).wanting(&rule.name, server) else { continue };
@@ -149,20 +187,27 @@ impl<'a> OpenHoursAt<'a> {
 
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
 fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
-    let settings = Arc::clone(&book.settings);
-    let mut open_hours = OpenHoursAt { settings: &settings, known: BTreeMap::new() };
+    let (settings, roster) = (Arc::clone(&book.settings), book.roster.clone());
+    let mut open_hours = OpenHoursAt::new(&settings, &roster);
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
         let (head, mut servers, kept_up) = match &wish {
             Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
                 let Some(rule) = book.settings.rules.get(&occurrence.rule) else { continue };
-                let servers = book.settings.servers_of(&rule.groups, occurrence.action);
-                let kept_up = open_hours.kept_up(rule, occurrence, draft.now, servers.keys());
+                // What has closed asks for nothing, so what was last known of its groups will do.
+                let groups = match wish {
+                    Wanted::Closed(_) => rule.groups.clone(),
+                    _ => clear_groups(book, rule, (occurrence.action, occurrence.due), draft.now),
+                };
+                let servers = book.settings.servers_of(&roster, &groups, occurrence.action);
+                let moment = (occurrence.action, occurrence.due);
+                let kept_up = open_hours.kept_up(rule, moment, draft.now, servers.keys());
                 (head_of(rule, occurrence, draft.now), servers, kept_up)
             }
             Wanted::Command(command) => {
-                (head_of_command(command, draft.now), servers_of_command(book, command), BTreeMap::new())
+                let head = head_of_command(book, command, draft.now);
+                (head, servers_of_command(book, command, draft.now), BTreeMap::new())
             }
         };
         if matches!(wish, Wanted::Closed(_)) {
@@ -179,6 +224,7 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
         }
         let words = head.origin.words();
         for server in servers.into_keys() {
+            note_decided(book, &server, &head);
             wanted.entry(server).or_insert_with(|| (head.action, words.clone()));
         }
     }
@@ -189,6 +235,7 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
     }
     for claim in &claims {
         tell_late(draft, &claim.head);
+        tell_empty(draft, &claim.head.origin, &claim.resolution.empty);
         let over = |target: &&Target| {
             matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)))
         };
@@ -290,132 +337,6 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
     }
 }
 
-fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
-    RunHead {
-        origin: Origin::Rule(rule.name.clone()),
-        action: occurrence.action,
-        groups: rule.groups.clone(),
-        planned: occurrence.planned,
-        due: occurrence.due,
-        window_end: later(occurrence.due, rule.window(occurrence.action)),
-        claimed: now,
-    }
-}
-
-fn head_of_command(command: &PersonRun, now: Timestamp) -> RunHead {
-    RunHead {
-        origin: Origin::Person(command.who.clone()),
-        action: command.action,
-        groups: command.groups.clone(),
-        planned: now,
-        due: now,
-        window_end: later(now, WINDOW_DEFAULT),
-        claimed: now,
-    }
-}
-
-fn servers_of_command(book: &Book, command: &PersonRun) -> BTreeMap<ServerId, Duration> {
-    let mut servers = book.settings.servers_of(&command.groups, command.action);
-    for server in &command.servers {
-        let holding = book.settings.groups_holding(server);
-        let limit = book.settings.servers_of(&holding, command.action).get(server).copied();
-        servers.entry(server.clone()).or_insert(limit.unwrap_or(crate::settings::LIMIT_DEFAULT));
-    }
-    servers
-}
-
-/// An open opposite run that is newer: an older occurrence that is claimed late gives way to it.
-fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Option<String> {
-    let runs = book.open_targets_of(server).into_iter().filter_map(|id| book.runs.get(&id));
-    let newer = |run: &&Run| {
-        let rule = rule_of(head).is_some();
-        let start_wins = rule && run.head.due == head.due && run.head.action == Action::Start;
-        run.head.action != head.action && (run.head.due > head.due || start_wins)
-    };
-    runs.into_iter().find(newer).map(|run| run.head.origin.words())
-}
-
-/// A claim with its targets as they begin: guarded, superseded, joined or free.
-fn with_targets(
-    book: &Book,
-    head: RunHead,
-    servers: BTreeMap<ServerId, Duration>,
-    kept_up: &BTreeMap<ServerId, Reason>,
-    newer: impl Fn(&ServerId) -> Option<String>,
-) -> Claim {
-    let too_many = book.settings.limits.forbid_size(servers.len());
-    let now = head.claimed;
-    let begin = |server: &ServerId| {
-        let forbidden = too_many.clone().or_else(|| book.forbidden(head.action, server));
-        let forbidden = forbidden.or_else(|| kept_up.get(server).cloned());
-        if let Some(reason) = forbidden {
-            return Progress::ended(Outcome::Skipped(reason), now);
-        }
-        if let Some(by) = newer(server) {
-            return Progress::ended(Outcome::Superseded { asked: Asked::No, by }, now);
-        }
-        joined(book, head.action, server, now)
-    };
-    let target = |(server, limit): (ServerId, Duration)| Target {
-        name: book.name_of(&server),
-        progress: begin(&server),
-        server,
-        limit,
-        revision: 0,
-    };
-    let targets: Vec<Target> = servers.into_iter().map(target).collect();
-    let outcomes: Option<Vec<&Outcome>> = targets.iter().map(|target| target.progress.outcome()).collect();
-    let ended = outcomes.map(|outcomes| {
-        let reason = if outcomes.is_empty() { "no server matches" } else { "" };
-        (RunOutcome::of(outcomes), reason.to_owned())
-    });
-    Claim { head, targets, ended }
-}
-
-/// A target that shares the open attempt of another run, or begins with what was seen lately.
-fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Progress {
-    for run in book.open_targets_of(server) {
-        let Some(run) = book.runs.get(&run).filter(|run| run.head.action == action) else {
-            continue;
-        };
-        let Some(target) = run.targets.get(server) else {
-            continue;
-        };
-        if matches!(
-            target.progress.state,
-            State::Asking { .. } | State::Looking { .. } | State::Moving { .. }
-        ) {
-            return Progress::joining(&target.progress, now);
-        }
-    }
-    let mut progress = Progress::fresh(now);
-    // Only that a server can be asked is taken from an earlier look: where it runs already, it is looked at again.
-    if let Some((sight, _)) = book.sights.get(server)
-        && let Found::Server(condition) = &sight.found
-        && condition.standing(action) == Standing::Askable
-        && book.touched.get(server).is_none_or(|touched| sight.began > *touched)
-    {
-        progress.askable = Some(sight.began);
-    }
-    progress
-}
-
-/// A newer wish takes the servers of older opposite runs.
-fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, servers: &[ServerId]) {
-    let by = head.origin.words();
-    let older = |run: &Run| {
-        let start_wins = run.head.due == head.due && head.action == Action::Stop && rule_of(head).is_some();
-        run.head.action != head.action && run.head.due <= head.due && !start_wins
-    };
-    for server in servers {
-        for run in book.open_targets_of(server) {
-            if book.runs.get(&run).is_some_and(older) {
-                book.happen(draft, run, server, &Event::Superseded(&by));
-            }
-        }
-    }
-}
-
 /// Takes what the journal said of the claims: new runs are open now, and lines tell of them.
 pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
     let claims = std::mem::take(&mut draft.turn.claims);
@@ -433,20 +354,15 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
             servers: claim.targets.len(),
         });
         for target in claim.targets.iter().filter(|target| target.progress.outcome().is_some()) {
-            draft.lines.push(Line::Target {
-                run: id,
-                action: claim.head.action,
-                server: target.server.clone(),
-                name: target.name.clone(),
-                progress: target.progress.clone(),
-            });
+            draft.lines.push(Line::of(id, claim.head.action, target));
         }
-        if let Some((outcome, _)) = &claim.ended {
+        if let Some((outcome, reason)) = &claim.ended {
             let outcomes: Vec<&Outcome> = claim.targets.iter().filter_map(|t| t.progress.outcome()).collect();
-            book.note_end(draft, id, &claim.head, *outcome, &outcomes);
+            book.note_end(draft, id, &claim.head, *outcome, (&outcomes, reason));
         } else {
-            let targets = claim.targets.into_iter().map(|target| (target.server.clone(), target)).collect();
-            book.runs.insert(id, Run { head: claim.head, targets });
+            let Claim { head, targets, resolution, .. } = claim;
+            let targets = targets.into_iter().map(|target| (target.server.clone(), target)).collect();
+            book.runs.insert(id, Run { head, targets, resolution });
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The control socket: JSON over HTTP/1.1 on a Unix socket, for commands on this machine. `docs/control-socket.md` describes it.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -19,10 +20,10 @@ use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::engine::{Input, PersonRun};
+use super::engine::{Freshness, Input, PersonRun, Reach};
 use super::view;
-use crate::domain::name::{Action, GroupName, RunId, ServerId, ServerNo};
-use crate::ports::store::{HistoryQuery, Store};
+use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
+use crate::ports::store::{HistoryQuery, Store, Waiver};
 use crate::settings::Settings;
 
 /// The largest request body.
@@ -33,6 +34,8 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const CLIENT_LIMIT: Duration = Duration::from_secs(60);
 /// How many clients are served at once.
 const CLIENTS_MAX: usize = 32;
+/// How long a fresh look at all groups may take.
+const GROUPS_LIMIT: Duration = Duration::from_secs(40);
 /// The most entries that one history answer holds.
 const HISTORY_MAX: u32 = 10_000;
 
@@ -45,9 +48,15 @@ pub struct RunRequest {
     /// Names of groups.
     #[serde(default)]
     pub groups: Vec<String>,
-    /// Numbers, or names that a read has shown, of servers.
+    /// Numbers of servers, or names that a read has shown; `ACCOUNT/NUMBER` where several accounts could be meant.
     #[serde(default)]
     pub servers: Vec<String>,
+    /// Also the groups that these wait for: for a start those that come before, for a stop those that come after.
+    #[serde(default)]
+    pub with_dependencies: bool,
+    /// What is passed once: `dependents`, `limits`.
+    #[serde(default)]
+    pub waive: Vec<String>,
     /// The login name of the person, as the command claims it.
     pub who: String,
 }
@@ -165,6 +174,8 @@ impl Control {
         let body = body.to_bytes();
         let (status, value) = match (&parts.method, parts.uri.path()) {
             (&Method::GET, "/v1/status") => self.status().await,
+            (&Method::GET, "/v1/groups") => self.groups(Freshness::Fresh).await,
+            (&Method::GET, "/v1/groups/known") => self.groups(Freshness::LastKnown).await,
             (&Method::POST, "/v1/history") => self.history(&body).await,
             (&Method::POST, "/v1/runs") => self.start_run(&body).await,
             (&Method::POST, "/v1/reload") => match (self.reload)().await {
@@ -189,6 +200,19 @@ impl Control {
         let sent = self.inputs.send(Input::Status(reply)).await.is_ok();
         match answer.await {
             Ok(status) if sent => (StatusCode::OK, status),
+            _ => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
+        }
+    }
+
+    async fn groups(&self, freshness: Freshness) -> (StatusCode, Value) {
+        let (reply, answer) = oneshot::channel();
+        let sent = self.inputs.send(Input::Groups { freshness, reply }).await.is_ok();
+        match tokio::time::timeout(GROUPS_LIMIT, answer).await {
+            Ok(Ok(groups)) if sent => (StatusCode::OK, groups),
+            Err(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                problem("the daemon holds all work back at present; `sunup status` says why"),
+            ),
             _ => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
         }
     }
@@ -221,7 +245,12 @@ impl Control {
 
     async fn start_run(&self, body: &[u8]) -> (StatusCode, Value) {
         let wanted = serde_json::from_slice::<RunRequest>(body).map_err(|error| error.to_string());
-        let run = match wanted.and_then(|request| person_run(&request, &self.settings())) {
+        // Names, and numbers that only selectors choose, are known to the engine.
+        let known = match &wanted {
+            Ok(request) if !request.servers.is_empty() => self.groups(Freshness::LastKnown).await.1,
+            _ => Value::Null,
+        };
+        let run = match wanted.and_then(|request| person_run(&request, &self.settings(), &known)) {
             Ok(run) => run,
             Err(words) => return (StatusCode::BAD_REQUEST, problem(&words)),
         };
@@ -247,7 +276,7 @@ impl Control {
 ///
 /// # Errors
 /// What is wrong with it, and what would be right.
-pub fn person_run(request: &RunRequest, settings: &Settings) -> Result<PersonRun, String> {
+pub fn person_run(request: &RunRequest, settings: &Settings, known: &Value) -> Result<PersonRun, String> {
     let action = Action::from_word(&request.action)
         .ok_or_else(|| format!("`{}` is neither start nor stop", request.action))?;
     if request.groups.is_empty() && request.servers.is_empty() {
@@ -267,29 +296,70 @@ pub fn person_run(request: &RunRequest, settings: &Settings) -> Result<PersonRun
         }
     }
     let servers: Result<Vec<ServerId>, String> =
-        request.servers.iter().map(|no| server_id(no, settings)).collect();
+        request.servers.iter().map(|text| server_id(text, settings, known)).collect();
+    let waived: Result<BTreeSet<Waiver>, String> = request
+        .waive
+        .iter()
+        .map(|word| Waiver::from_word(word).ok_or_else(|| format!("`{word}` cannot be waived")))
+        .collect();
+    let reach = if request.with_dependencies { Reach::WithDependencies } else { Reach::Alone };
     let plain = |c: &char| c.is_alphanumeric() || " -_.@+".contains(*c);
     let who: String = request.who.chars().filter(plain).take(64).collect();
-    Ok(PersonRun { action, groups, servers: servers?, who })
+    Ok(PersonRun { action, groups, servers: servers?, reach, waived: waived?, who })
 }
 
-/// A server by its number: of the group that lists it, or of the only account.
-fn server_id(text: &str, settings: &Settings) -> Result<ServerId, String> {
-    let no = ServerNo::parse(text).ok_or_else(|| format!("`{text}` is no server instance number"))?;
-    let mut accounts: Vec<_> = settings
-        .groups
-        .values()
-        .filter(|group| group.servers.contains(&no))
-        .map(|group| &group.account)
-        .collect();
-    accounts.dedup();
-    if accounts.is_empty() {
-        accounts = settings.accounts.keys().collect();
+/// A server by its number, with or without its account, or by a name that a read has shown. `known` is what the engine knows of
+/// groups, as it shows it.
+fn server_id(text: &str, settings: &Settings, known: &Value) -> Result<ServerId, String> {
+    let mut found: BTreeSet<ServerId> = BTreeSet::new();
+    for server in known_servers(known) {
+        let is_it = |field: &str| server.get(field).and_then(Value::as_str) == Some(text);
+        if is_it("server") || is_it("name") {
+            found.extend(known_id(server));
+        }
     }
-    match accounts.as_slice() {
-        [account] => Ok(ServerId { account: (*account).clone(), no }),
-        _ => Err(format!("server {no} is in no group, and there are several accounts: add it to a group")),
+    let (account, no) = match text.split_once('/') {
+        Some((account, no)) => (Some(account), no),
+        None => (None, text),
+    };
+    if let Some(no) = ServerNo::parse(no) {
+        let named = |name: &&AccountName| account.is_none_or(|account| name.as_str() == account);
+        let of = |account: &AccountName| ServerId { account: account.clone(), no: no.clone() };
+        let listing = settings.groups.values().filter(|group| group.servers.contains(&no));
+        found.extend(listing.map(|group| &group.account).filter(named).map(of));
+        let accounts: Vec<&AccountName> = settings.accounts.keys().filter(named).collect();
+        if let ([only], true) = (accounts.as_slice(), found.is_empty()) {
+            found.insert(of(only));
+        }
     }
+    let found: Vec<ServerId> = found.into_iter().collect();
+    match found.as_slice() {
+        [server] => Ok(server.clone()),
+        [] if ServerNo::parse(no).is_some() => {
+            Err(format!("server {text} is in no group, and there are several accounts: write ACCOUNT/{no}"))
+        }
+        [] => Err(format!(
+            "no server `{text}` is known: write its number, or a name as `sunup groups` shows it"
+        )),
+        several => {
+            let list: Vec<String> =
+                several.iter().map(|server| format!("{}/{}", server.account, server.no)).collect();
+            Err(format!("`{text}` may be any of {}: write one of these", list.join(", ")))
+        }
+    }
+}
+
+/// The servers of all groups, as the engine shows them.
+fn known_servers(known: &Value) -> impl Iterator<Item = &Value> {
+    let groups = known.get("groups").and_then(Value::as_array).into_iter().flatten();
+    groups.filter_map(|group| group.get("servers").and_then(Value::as_array)).flatten()
+}
+
+/// The identity of a server, as the engine shows it.
+fn known_id(server: &Value) -> Option<ServerId> {
+    let text = |field: &str| server.get(field).and_then(Value::as_str);
+    let account = AccountName::new(text("account")?).ok()?;
+    Some(ServerId { account, no: ServerNo::from_answer(text("server")?)? })
 }
 
 fn problem(text: &str) -> Value {

@@ -1,26 +1,32 @@
 //! From wishes to requests: batches across runs, reads for all that is watched, and when to wake next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::book::{Book, Draft, OpenAttempt, policy};
+use super::forecast::look_ahead;
+use super::gates::hold_and_free;
+use super::groups::own_server;
 use super::lines::Line;
-use crate::domain::name::{AccountName, Action, AttemptId, RunId, ServerId, ServerNo};
+use super::listing;
+use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::probe::Probe;
 use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, wish};
+use crate::ports::cloud::Scope;
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::Intent;
+use crate::ports::store::{Intent, Waiver};
 
-/// How long before due servers are looked at.
-pub(super) const PREFLIGHT: Duration = Duration::from_mins(1);
 /// The most mutating requests of one account that may be open at once.
 const ASKS_OPEN_MAX: usize = 4;
 /// A request whose intent took longer to record is not sent: what was decided then may no longer be right.
 const DECISION_AGE_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two reads of one account.
 const LOOK_SPACING: Duration = Duration::from_secs(1);
+/// The shortest time between two lists of one account.
+const LIST_SPACING: Duration = Duration::from_secs(3);
 /// How long a read may take while the breaker is open.
 const PROBE_LIMIT: Duration = Duration::from_secs(3);
 /// How often a server is looked at after its target ended.
@@ -41,10 +47,44 @@ pub(super) enum Act {
         servers: Vec<ServerNo>,
         limit: Duration,
     },
+    List {
+        account: AccountName,
+        scope: Scope,
+        groups: Vec<GroupName>,
+        limit: Duration,
+    },
+    FindOwn {
+        account: AccountName,
+    },
+    Probe {
+        probe: Probe,
+    },
     Greet {
         account: AccountName,
         epoch: u64,
     },
+}
+
+/// Servers that are to be looked at, each from a moment on, and when to come back.
+#[derive(Debug, Default)]
+pub(super) struct Looks {
+    servers: BTreeMap<ServerId, Timestamp>,
+    wake: Alarm,
+}
+
+impl Looks {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    pub(super) fn note(&mut self, server: &ServerId, from: Timestamp) {
+        let earliest = self.servers.entry(server.clone()).or_insert(from);
+        *earliest = from.min(*earliest);
+    }
+
+    pub(super) fn wake_at(&mut self, moment: Timestamp) {
+        self.wake.at(moment);
+    }
 }
 
 /// A target that wants to be asked now.
@@ -86,14 +126,49 @@ pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) ->
     share(book, draft);
     withdraw_forbidden(book, draft);
     explain(book, draft);
+    let held_for = hold_and_free(book, draft);
     let mut wishes = gather(book, draft.now, alarm);
-    preflight(book, draft.now, &mut wishes, alarm);
+    note_looks(held_for, &mut wishes, alarm);
+    note_looks(look_ahead(book, draft), &mut wishes, alarm);
+    note_looks(asked_for(book), &mut wishes, alarm);
+    if let Some(first) = book.queue.first() {
+        alarm.at(first.due);
+    }
     watch_on(book, draft.now, &mut wishes, alarm);
     for (account, wishes) in wishes {
         ask(book, draft, &account, wishes.asks, alarm, &mut acts);
         look(book, draft.now, &account, &wishes.looks, alarm, &mut acts);
+        find_own(book, draft.now, &account, alarm, &mut acts);
     }
+    for (account, wanted) in listing::wanted(book, draft.now) {
+        list(book, draft.now, &account, wanted, alarm, &mut acts);
+    }
+    acts.extend(book.probes.due(draft.now, alarm));
     acts
+}
+
+/// The servers of all groups, while somebody waits to be told how they stand.
+fn asked_for(book: &Book) -> Looks {
+    let mut looks = Looks::new();
+    let Some(since) = book.wanted_lists else { return looks };
+    for server in book.roster.servers() {
+        let group_known = |group: &GroupName| book.roster.is_known_since(group, since);
+        let seen = book.sights.get(server).is_some_and(|(sight, _)| sight.began >= since);
+        // A list that is still to come shows its servers too.
+        if !seen && book.roster.groups_of(server).iter().all(group_known) {
+            looks.note(server, since);
+        }
+    }
+    looks
+}
+
+fn note_looks(looks: Looks, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
+    alarm.at(looks.wake.moment());
+    for (server, from) in looks.servers {
+        if let Some(wishes) = all.get_mut(&server.account) {
+            note_look(&mut wishes.looks, &server.no, from);
+        }
+    }
 }
 
 /// A target that waits joins another one of its server and action that has a request out or is on its way.
@@ -125,7 +200,9 @@ fn withdraw_forbidden(book: &mut Book, draft: &mut Draft) {
         };
         let about_to_ask =
             target.progress.askable.is_some() && matches!(target.progress.state, State::Waiting { .. });
-        if about_to_ask && let Some(reason) = book.forbidden(open.head.action, &server) {
+        // A start of the program's own server is never needed: that it can be asked at all is a stale read.
+        let own = || book.is_own(&server).then(own_server);
+        if about_to_ask && let Some(reason) = book.forbidden(open.head.action, &server).or_else(own) {
             book.happen(draft, run, &server, &Event::Withdrawn(&reason));
         }
     }
@@ -184,36 +261,51 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 alarm.at(end);
             }
         }
+        if !run.resolution.pending.is_empty() {
+            alarm.at(run.head.window_end);
+        }
+    }
+    for wishes in all.values_mut() {
+        stagger(book, now, wishes, alarm);
     }
     all
+}
+
+/// Of a group with `stagger` one server goes at a time, and the next one only after the pause.
+fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &mut Alarm) {
+    let mut going: BTreeMap<GroupName, ServerNo> = BTreeMap::new();
+    for candidates in wishes.asks.values_mut() {
+        candidates.retain(|candidate| {
+            let target = book.runs.get(&candidate.run).and_then(|run| run.targets.get(&candidate.server));
+            let groups = target.map(|target| target.groups.as_slice()).unwrap_or_default();
+            let paced = groups.iter().filter_map(|name| book.settings.groups.get(name));
+            let paced: Vec<_> = paced.filter(|group| !group.stagger.is_zero()).collect();
+            for group in &paced {
+                let last = book.staggered.get(&group.name).copied().or_else(|| last_asked(book, &group.name));
+                let next = last.map_or(now, |last| later(last, group.stagger));
+                let other_goes = going.get(&group.name).is_some_and(|no| *no != candidate.server.no);
+                if next > now || other_goes {
+                    alarm.at(if next > now { next } else { later(now, group.stagger) });
+                    return false;
+                }
+            }
+            for group in paced {
+                going.insert(group.name.clone(), candidate.server.no.clone());
+            }
+            true
+        });
+    }
+}
+
+/// When a server of a group was last asked in a run that is open, as far as the journal tells.
+fn last_asked(book: &Book, group: &GroupName) -> Option<Timestamp> {
+    let targets = book.runs.values().flat_map(|run| run.targets.values());
+    targets.filter(|target| target.groups.contains(group)).filter_map(|t| t.progress.first_asked).max()
 }
 
 fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
     let earliest = looks.entry(no.clone()).or_insert(from);
     *earliest = from.min(*earliest);
-}
-
-/// Servers of occurrences that are due within a minute are looked at once.
-fn preflight(book: &Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
-    for occurrence in &book.queue {
-        let from = occurrence.due.saturating_sub(PREFLIGHT).unwrap_or(occurrence.due);
-        if from > now {
-            alarm.at(from);
-            break;
-        }
-        let Some(rule) = book.settings.rules.get(&occurrence.rule) else {
-            continue;
-        };
-        for server in book.settings.servers_of(&rule.groups, occurrence.action).into_keys() {
-            let seen = book.sights.get(&server).is_some_and(|(sight, _)| sight.began >= from);
-            if !seen && let Some(wishes) = all.get_mut(&server.account) {
-                note_look(&mut wishes.looks, &server.no, from);
-            }
-        }
-    }
-    if let Some(first) = book.queue.first() {
-        alarm.at(first.due);
-    }
 }
 
 fn watch_on(book: &mut Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
@@ -253,7 +345,11 @@ fn ask(
                 alarm.at(from.max(later(now, Duration::from_millis(100))));
                 break;
             }
-            if let Some(free_at) = hourly_limit(book, now) {
+            let waives = |candidate: &Candidate| {
+                book.runs.get(&candidate.run).is_some_and(|run| run.waives(Waiver::Limits))
+            };
+            let is_waived = batch.iter().all(waives);
+            if let Some(free_at) = hourly_limit(book, now).filter(|_| !is_waived) {
                 hold(book, draft, &batch, free_at);
                 alarm.at(free_at);
                 continue;
@@ -321,7 +417,10 @@ fn hourly_limit(book: &mut Book, now: Timestamp) -> Option<Timestamp> {
 
 fn hold(book: &mut Book, draft: &mut Draft, batch: &[Candidate], free_at: Timestamp) {
     let most = book.settings.limits.requests_per_hour;
-    let words = format!("`limits.requests_per_hour` is {most}, and the hour's requests are used up");
+    let words = format!(
+        "`limits.requests_per_hour` is {most}, and the hour's requests are used up; raise it, or run it once by hand with \
+         --over-limit"
+    );
     let reason = Reason::new(ReasonKind::Limit, words.clone());
     for candidate in batch {
         book.happen(draft, candidate.run, &candidate.server, &Event::Held(&reason, free_at));
@@ -345,7 +444,10 @@ fn intend(
     let mut servers: Vec<ServerNo> = Vec::new();
     let mut not_after = later(draft.now, DECISION_AGE_MAX);
     let mut targets = Vec::new();
+    let mut groups: BTreeSet<GroupName> = BTreeSet::new();
     for candidate in batch {
+        let target = book.runs.get(&candidate.run).and_then(|run| run.targets.get(&candidate.server));
+        groups.extend(target.into_iter().flat_map(|target| target.groups.iter().cloned()));
         book.happen(draft, candidate.run, &candidate.server, &Event::Asked(attempt));
         not_after =
             not_after.min(candidate.window_end.saturating_sub(ATTEMPT_LIMIT).unwrap_or(candidate.window_end));
@@ -354,6 +456,11 @@ fn intend(
             book.touched.insert(candidate.server.clone(), draft.now);
         }
         targets.push((candidate.run, candidate.server));
+    }
+    for group in groups {
+        if book.settings.groups.get(&group).is_some_and(|group| !group.stagger.is_zero()) {
+            book.staggered.insert(group, draft.now);
+        }
     }
     let listed = servers.iter().map(|no| ServerId { account: account.clone(), no: no.clone() }).collect();
     draft.lines.push(Line::Asked { attempt, action, servers: listed });
@@ -393,6 +500,52 @@ fn look(
     let limit = if state.breaker.lets_ask() { ATTEMPT_LIMIT } else { PROBE_LIMIT };
     // One read serves all that are watched, also those whose turn is a little later.
     acts.push(Act::Look { account: account.clone(), servers: looks.keys().cloned().collect(), limit });
+}
+
+fn list(
+    book: &mut Book,
+    now: Timestamp,
+    account: &AccountName,
+    wanted: listing::Wanted,
+    alarm: &mut Alarm,
+    acts: &mut Vec<Act>,
+) {
+    let (Some(state), Some(scope)) = (book.accounts.get_mut(account), wanted.scope) else {
+        return;
+    };
+    if state.listing {
+        return;
+    }
+    let from = state.list_after.max(state.look_after.min(later(now, LIST_SPACING)));
+    let from = from.max(state.breaker.lets_look_from().unwrap_or(from));
+    if from > now {
+        alarm.at(from);
+        return;
+    }
+    state.listing = true;
+    state.list_after = later(now, LIST_SPACING);
+    let limit = if state.breaker.lets_ask() { ATTEMPT_LIMIT } else { PROBE_LIMIT };
+    acts.push(Act::List { account: account.clone(), scope, groups: wanted.groups, limit });
+}
+
+/// Has the servers found on which the program itself runs, unless the configuration names them.
+fn find_own(book: &mut Book, now: Timestamp, account: &AccountName, alarm: &mut Alarm, acts: &mut Vec<Act>) {
+    if book.settings.limits.own.is_some() {
+        return;
+    }
+    let Some(state) = book.accounts.get_mut(account) else { return };
+    if state.finding_own {
+        return;
+    }
+    // What was found holds until it is asked again; only while nothing is known somebody may wait for it.
+    if state.find_own_after > now {
+        if state.own.is_none() {
+            alarm.at(state.find_own_after);
+        }
+        return;
+    }
+    state.finding_own = true;
+    acts.push(Act::FindOwn { account: account.clone() });
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The engine: one task that owns all progress. It decides, records and acts, then waits for the next moment or report.
 
+mod census;
 mod hear;
 mod parts;
 
@@ -10,14 +11,15 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-pub use self::parts::{Beat, Cause, EngineError, Input, Mode, Parts, Reload};
-pub use super::book::AccountLine;
+pub use self::parts::{Beat, Cause, EngineError, Freshness, Input, Mode, Parts, Reload};
+pub use super::account::AccountLine;
 use super::book::{Book, Draft};
-pub use super::claims::PersonRun;
 use super::claims::{self, overdue};
+pub use super::claims::{PersonRun, Reach};
 use super::dispatch::{Act, Alarm, dispatch};
-use super::io::Talk;
+use super::io::{self, Talk};
 use super::lines::Line;
+use super::probes::PROBE_LIMIT;
 pub use super::reload::Difference;
 use super::reload::{absence_at_start, adopt};
 use super::trust::{ClockWatch, Trust};
@@ -73,6 +75,8 @@ pub struct Engine {
     phase: Phase,
     absence: Reason,
     deferred: Vec<(Duration, Input)>,
+    /// People who wait for a fresh look at all groups.
+    askers: Vec<oneshot::Sender<serde_json::Value>>,
     shutdown_at: Option<Duration>,
     tasks: JoinSet<()>,
     store_trouble: bool,
@@ -112,6 +116,7 @@ impl Engine {
             phase: Phase::Starting(marks),
             absence: absence_at_start(reading.wall),
             deferred: Vec::new(),
+            askers: Vec::new(),
             shutdown_at: None,
             tasks: JoinSet::new(),
             store_trouble: false,
@@ -234,6 +239,7 @@ impl Engine {
                 self.book.happen(&mut draft, run, &server, &Event::Time);
             }
             acts = dispatch(&mut self.book, &mut draft, &mut alarm);
+            self.answer_askers(draft.now, &mut alarm);
         }
         self.book.finish(&mut draft);
         let claiming = !draft.turn.claims.is_empty();
@@ -315,7 +321,13 @@ impl Engine {
                     );
                 }
             }
-            Input::CheckAccounts => self.greet = true,
+            Input::CheckAccounts => {
+                self.greet = true;
+                self.find_own_again();
+            }
+            Input::Probed { probe, answer } => self.book.probes.heard(probe, answer, draft.now),
+            Input::FoundOwn { account, found } => self.found_own(draft, &account, found),
+            Input::Groups { freshness, reply } => self.asked_for_groups(draft.now, freshness, reply),
             Input::Prune => self.prune = true,
             Input::ConfigTrouble(problem) => self.config_trouble(problem),
             Input::RereadCalendars => (self.parts.reread)(),
@@ -325,6 +337,13 @@ impl Engine {
             // What was read under another clock cannot be put in order with what happened since.
             Input::Looked { account, epoch, .. } if epoch != self.watch.epoch() => {
                 self.book.look_again(&account);
+            }
+            Input::Listed { account, epoch, .. } if epoch != self.watch.epoch() => {
+                self.book.list_again(&account);
+            }
+            Input::Listed { account, began, scope, groups, exchange, .. } => {
+                let began = began.min(draft.now);
+                self.listed(draft, &account, began, (&scope, &groups), exchange);
             }
             Input::Looked { account, began, servers, exchange, .. } => {
                 self.looked(draft, &account, began.min(draft.now), &servers, exchange);
@@ -336,7 +355,7 @@ impl Engine {
             {
                 self.put_off(command);
             }
-            Input::Command { run, reply } => commands.push((run, reply)),
+            Input::Command { run, reply } => commands.push((run.widened(&self.book), reply)),
             Input::Reload(reload) => self.reload(draft, *reload),
         }
     }
@@ -410,6 +429,7 @@ impl Engine {
                     let _ = reply.send(view::status(&self.book, self.started, &self.beat_of(), now));
                 }
                 Input::Sweep | Input::Prune | Input::CheckAccounts => {}
+                Input::Groups { reply, .. } => drop(reply),
                 other => self.deferred.push((boot, other)),
             }
         }
@@ -426,7 +446,19 @@ impl Engine {
 
     fn act(&mut self, acts: Vec<Act>) {
         for act in acts {
-            let (Act::Ask { account, .. } | Act::Look { account, .. } | Act::Greet { account, .. }) = &act;
+            let account = match &act {
+                Act::Probe { probe } => {
+                    let (prober, reports) = (Arc::clone(&self.parts.prober), self.parts.reports.clone());
+                    let task = io::probe(prober, probe.clone(), PROBE_LIMIT, reports);
+                    self.tasks.spawn_on(task, &self.parts.io);
+                    continue;
+                }
+                Act::Ask { account, .. }
+                | Act::Look { account, .. }
+                | Act::List { account, .. }
+                | Act::FindOwn { account }
+                | Act::Greet { account, .. } => account,
+            };
             let Some(state) = self.book.accounts.get(account) else {
                 continue;
             };
@@ -441,9 +473,17 @@ impl Engine {
                     let epoch = self.watch.epoch();
                     self.tasks.spawn_on(talk.look(servers, limit, epoch), io);
                 }
+                Act::List { scope, groups, limit, .. } => {
+                    let epoch = self.watch.epoch();
+                    self.tasks.spawn_on(talk.list(scope, groups, limit, epoch), io);
+                }
+                Act::FindOwn { .. } => {
+                    self.tasks.spawn_on(talk.find_own(Arc::clone(&self.parts.host)), io);
+                }
                 Act::Greet { epoch, .. } => {
                     self.tasks.spawn_on(talk.greet(epoch), io);
                 }
+                Act::Probe { .. } => {}
             }
         }
     }

@@ -6,13 +6,17 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
-use super::book::AccountLine;
+use super::account::AccountLine;
 use super::engine::Input;
+use crate::domain::name::GroupName;
 use crate::domain::name::{AccountName, Action, AttemptId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::probe::Probe;
 use crate::domain::retry::Answer;
 use crate::ports::clock::Clock;
-use crate::ports::cloud::{ClockVerdict, Exchange};
+use crate::ports::cloud::{ClockVerdict, Exchange, ReadError, ReadTrouble, Scope};
+use crate::ports::host::Host;
+use crate::ports::prober::Prober;
 
 /// What a task needs to talk and to report.
 #[derive(Clone)]
@@ -50,6 +54,27 @@ impl Talk {
         self.report(Input::Looked { account, began, epoch, servers, exchange }).await;
     }
 
+    /// Lists the account's servers.
+    pub(super) async fn list(self, scope: Scope, groups: Vec<GroupName>, limit: Duration, epoch: u64) {
+        let began = self.clock.now();
+        let exchange = self.line.cloud.list(&scope, limit).await;
+        let account = self.account.clone();
+        self.report(Input::Listed { account, began, epoch, scope, groups, exchange }).await;
+    }
+
+    /// Finds the servers that have this machine's addresses.
+    pub(super) async fn find_own(self, host: Arc<dyn Host>) {
+        let found = match host.addresses() {
+            Ok(addresses) => self.line.cloud.at_addresses(&addresses).await.result,
+            Err(problem) => {
+                let reason = Reason::new(ReasonKind::Protected, problem);
+                Err(ReadError { reason, trouble: ReadTrouble::Odd })
+            }
+        };
+        let account = self.account.clone();
+        self.report(Input::FoundOwn { account, found }).await;
+    }
+
     /// Asks for nothing but a signed answer: keys and clock are judged by it.
     pub(super) async fn greet(self, epoch: u64) {
         let exchange = self.line.cloud.greet().await;
@@ -61,4 +86,16 @@ impl Talk {
         // The engine outlives its tasks except at the very end, when nobody waits for reports any more.
         let _ = self.reports.send(input).await;
     }
+}
+
+/// Asks a probe's question and reports the answer.
+pub(super) async fn probe(
+    prober: Arc<dyn Prober>,
+    probe: Probe,
+    limit: Duration,
+    reports: mpsc::Sender<Input>,
+) {
+    let answer = prober.probe(&probe, limit).await;
+    // As above: nobody waits for reports at the very end.
+    let _ = reports.send(Input::Probed { probe, answer }).await;
 }

@@ -6,7 +6,7 @@ use crate::domain::name::{Action, AttemptId, RunId, ServerId};
 use crate::domain::outcome::{Outcome, RunOutcome};
 use crate::domain::retry::Answer;
 use crate::domain::target::{Progress, State};
-use crate::ports::store::RunHead;
+use crate::ports::store::{RunHead, Target};
 
 /// One line to be logged once its turn is durable.
 #[derive(Debug, Clone)]
@@ -50,6 +50,19 @@ pub(super) enum Line {
         is_as_planned: bool,
         ended: Timestamp,
     },
+}
+
+impl Line {
+    /// The line of a target as it stands.
+    pub(super) fn of(run: RunId, action: Action, target: &Target) -> Self {
+        Self::Target {
+            run,
+            action,
+            server: target.server.clone(),
+            name: target.name.clone(),
+            progress: target.progress.clone(),
+        }
+    }
 }
 
 fn join(servers: &[ServerId]) -> String {

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::{AccountLine, Book, Draft};
+use super::account::AccountLine;
+use super::book::{Book, Draft};
 use super::claims::{miss, misses_of, rule_of};
 use super::view;
-use crate::domain::name::{AccountName, Action, RuleName};
+use crate::domain::name::{AccountName, Action, GroupName, RuleName};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
@@ -212,6 +213,14 @@ pub(super) fn switch(
     lines: BTreeMap<AccountName, AccountLine>,
 ) -> Difference {
     let old = std::mem::replace(&mut book.settings, Arc::clone(settings));
+    // What a selector chose says nothing about another one.
+    let same = |name: &GroupName| {
+        let of =
+            |settings: &Settings| settings.groups.get(name).map(|g| (g.selector.clone(), g.exclude.clone()));
+        of(&old) == of(settings)
+    };
+    book.resolved.retain(|name, _| same(name));
+    book.regroup();
     book.take_accounts(lines);
     for (name, rule) in &settings.rules {
         let was = old.rules.get(name);

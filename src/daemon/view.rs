@@ -12,6 +12,7 @@ use super::engine::Beat;
 use crate::domain::name::{Action, RuleName};
 use crate::domain::outcome::Outcome;
 use crate::domain::plan::{self, Explained, Occurrence};
+use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Fate;
 use crate::domain::target::State;
@@ -47,13 +48,46 @@ pub struct RuleFacts<'a> {
     /// Its groups, in the order of the file.
     pub groups: Vec<&'a str>,
     /// How many servers these hold, each counted once.
-    pub servers: usize,
+    pub servers: Count,
+}
+
+/// How many servers some groups hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// The file says it.
+    Listed(usize),
+    /// So many are listed, and only a list of the cloud tells which ones selectors choose.
+    Open(usize),
+}
+
+impl Count {
+    /// The number, if the file alone says it.
+    #[must_use]
+    pub fn if_listed(self) -> Option<usize> {
+        match self {
+            Self::Listed(count) => Some(count),
+            Self::Open(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Count {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Listed(count) => write!(f, "{count}"),
+            Self::Open(0) => f.write_str("chosen"),
+            Self::Open(count) => write!(f, "{count}+"),
+        }
+    }
 }
 
 impl<'a> RuleFacts<'a> {
-    fn of(settings: &'a Settings, rule: &'a Rule) -> Self {
+    fn of(settings: &'a Settings, roster: &Roster, rule: &'a Rule) -> Self {
         let groups = rule.groups.iter().map(|group| group.as_str()).collect();
-        let servers = settings.servers_of(&rule.groups, Action::Start).len();
+        let count = settings.servers_of(roster, &rule.groups, Action::Start).len();
+        let chosen =
+            rule.groups.iter().filter_map(|name| settings.groups.get(name)).any(|group| group.needs_list());
+        let servers = if chosen { Count::Open(count) } else { Count::Listed(count) };
         Self { zone: &rule.schedule.zone, groups, servers }
     }
 }
@@ -65,14 +99,16 @@ impl<'a> PlanLines<'a> {
     /// Gathers what is needed of each rule once.
     #[must_use]
     pub fn new(settings: &'a Settings) -> Self {
-        let facts = settings.rules.iter().map(|(name, rule)| (name, RuleFacts::of(settings, rule)));
+        let roster = settings.roster();
+        let facts = settings.rules.iter().map(|(name, rule)| (name, RuleFacts::of(settings, &roster, rule)));
         Self(facts.collect())
     }
 
     /// The same for one rule alone.
     fn of_rule(settings: &'a Settings, rule: &RuleName) -> Self {
         let found = settings.rules.get_key_value(rule);
-        Self(found.map(|(name, rule)| (name, RuleFacts::of(settings, rule))).into_iter().collect())
+        let roster = settings.roster();
+        Self(found.map(|(name, rule)| (name, RuleFacts::of(settings, &roster, rule))).into_iter().collect())
     }
 
     /// What is known of a rule.
@@ -104,7 +140,7 @@ impl<'a> PlanLines<'a> {
             planned,
             action: occurrence.action.word(),
             groups: facts.map(|facts| facts.groups.as_slice()).unwrap_or_default(),
-            servers: facts.map_or(0, |facts| facts.servers),
+            servers: facts.and_then(|facts| facts.servers.if_listed()),
             skipped,
             moved,
         };
@@ -119,7 +155,8 @@ struct PlanLine<'a> {
     due: String,
     action: &'a str,
     groups: &'a [&'a str],
-    servers: usize,
+    /// Null where a selector decides.
+    servers: Option<usize>,
     skipped: Option<String>,
     moved: Option<String>,
 }

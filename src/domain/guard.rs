@@ -15,7 +15,9 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    fn matches(&self, server: &Subject<'_>) -> bool {
+    /// Whether it means a server.
+    #[must_use]
+    pub fn matches(&self, server: &Subject<'_>) -> bool {
         match self {
             Self::Number(no) => no == server.no,
             Self::Group(group) => server.groups.contains(group),
@@ -29,7 +31,9 @@ impl Pattern {
         }
     }
 
-    fn words(&self) -> String {
+    /// The pattern as the file has it.
+    #[must_use]
+    pub fn words(&self) -> String {
         match self {
             Self::Number(no) => no.to_string(),
             Self::Group(group) => format!("group:{group}"),
@@ -71,13 +75,13 @@ pub struct Limits {
     pub protect: Vec<Pattern>,
     /// Servers that are never stopped.
     pub never_stop: Vec<Pattern>,
-    /// The servers on which the program runs.
-    pub own: Vec<Pattern>,
+    /// The servers on which the program runs; `None` has them found out by their addresses.
+    pub own: Option<Vec<Pattern>>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { servers_per_run: 50, requests_per_hour: 500, protect: vec![], never_stop: vec![], own: vec![] }
+        Self { servers_per_run: 50, requests_per_hour: 500, protect: vec![], never_stop: vec![], own: None }
     }
 }
 
@@ -87,9 +91,11 @@ impl Limits {
     pub fn forbid(&self, action: Action, server: &Subject<'_>) -> Option<Reason> {
         let lists: &[(&str, &[Pattern])] = match action {
             Action::Start => &[("protect", &self.protect)],
-            Action::Stop => {
-                &[("protect", &self.protect), ("never_stop", &self.never_stop), ("self", &self.own)]
-            }
+            Action::Stop => &[
+                ("protect", &self.protect),
+                ("never_stop", &self.never_stop),
+                ("self", self.own.as_deref().unwrap_or_default()),
+            ],
         };
         lists.iter().find_map(|(key, patterns)| {
             let pattern = patterns.iter().find(|pattern| pattern.matches(server))?;
@@ -103,7 +109,8 @@ impl Limits {
     pub fn forbid_size(&self, servers: usize) -> Option<Reason> {
         (servers > self.servers_per_run).then(|| {
             let words = format!(
-                "the run would touch {servers} servers and `limits.servers_per_run` is {}",
+                "the run would touch {servers} servers and `limits.servers_per_run` is {}; raise it, or run it once by hand with \
+                 --over-limit",
                 self.servers_per_run
             );
             Reason::new(ReasonKind::Limit, words)
@@ -173,7 +180,7 @@ mod tests {
         let nameless = Subject { name: Naming::Nameless, ..subject };
         let unseen = Subject { name: Naming::NotYetSeen, ..subject };
         let protect = |pattern| Limits { protect: vec![pattern], ..Limits::default() };
-        let own = Limits { own: vec![Pattern::Number(no.clone())], ..Limits::default() };
+        let own = Limits { own: Some(vec![Pattern::Number(no.clone())]), ..Limits::default() };
 
         for limits in [
             protect(Pattern::Number(no.clone())),

@@ -1,8 +1,9 @@
 //! How targets and runs end.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
-use super::name::Action;
+use super::name::{Action, GroupName};
 
 /// Why something ended as it did: a word that programs can test, and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +82,8 @@ kinds! {
     Busy = "busy",
     /// The server no longer exists.
     Gone = "gone",
+    /// What it waits for did not get there, or somebody needs it.
+    Dependency = "dependency",
     /// The configuration protects the server.
     Protected = "protected",
     /// The hours of another rule want the server up.
@@ -191,7 +194,9 @@ impl Outcome {
         }
     }
 
-    fn is_at_goal(&self) -> bool {
+    /// Whether it is where the action leads.
+    #[must_use]
+    pub fn is_at_goal(&self) -> bool {
         matches!(self, Self::Started | Self::Stopped | Self::Already)
     }
 }
@@ -232,6 +237,35 @@ impl RunOutcome {
         } else {
             Self::Partial
         }
+    }
+
+    /// Judges a run by its targets, where groups may be content with some of their servers.
+    ///
+    /// `quotas` says how many servers each such group needs; `pending` and `empty` count groups whose servers never became known
+    /// and that match none.
+    #[must_use]
+    pub fn of_groups(
+        targets: &[(&[GroupName], &Outcome)],
+        quotas: &BTreeMap<GroupName, usize>,
+        pending: usize,
+        empty: usize,
+    ) -> Self {
+        let at_goal = |group: &GroupName| {
+            targets.iter().filter(|(groups, outcome)| groups.contains(group) && outcome.is_at_goal()).count()
+        };
+        let met: Vec<&GroupName> = quotas
+            .iter()
+            .filter(|(group, enough)| at_goal(group) >= **enough)
+            .map(|(group, _)| group)
+            .collect();
+        let excused =
+            |groups: &[GroupName]| !groups.is_empty() && groups.iter().all(|group| met.contains(&group));
+        let never = Outcome::Missed(Reason::new(ReasonKind::NoChance, ""));
+        let nobody = Outcome::Failed(Reason::new(ReasonKind::Gone, ""));
+        let counted = targets.iter().filter(|(groups, _)| !excused(groups)).map(|(_, outcome)| *outcome);
+        let more = std::iter::repeat_n(&never, pending).chain(std::iter::repeat_n(&nobody, empty));
+        let counted: Vec<&Outcome> = counted.chain(more).collect();
+        if counted.is_empty() && !targets.is_empty() { Self::Done } else { Self::of(counted) }
     }
 
     /// The word in logs, the journal and JSON.

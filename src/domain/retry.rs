@@ -181,6 +181,8 @@ fn after_refusal(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> 
     let not_done = |kind, wait, batch_max| Aftermath::NotDone { reason: reason(kind), wait, batch_max };
     let maybe = |kind, then| Aftermath::MaybeDone { reason: reason(kind), heard: Heard::Answer, then };
     let again = Then::Retry { wait: Wait::Backoff, batch_max: batch };
+    // One server may be what the cloud stumbles over: apart, the others do not wait for it.
+    let after_fault = Then::Retry { wait: Wait::Backoff, batch_max: 1 };
     match refusal.status {
         429 => {
             let wait = refusal.retry_after.map_or(Wait::Backoff, Wait::Fixed);
@@ -194,7 +196,7 @@ fn after_refusal(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> 
         300..=399 | 403 | 413 => Aftermath::Hopeless(reason(ReasonKind::Refused)),
         404 if refusal.layer == Layer::Gateway => Aftermath::Hopeless(reason(ReasonKind::Refused)),
         400 if refusal.layer == Layer::Gateway => Aftermath::Hopeless(reason(ReasonKind::Refused)),
-        500..=599 => maybe(kind_of(refusal), again),
+        500..=599 => maybe(kind_of(refusal), after_fault),
         _ if refusal.layer == Layer::Server => {
             maybe(kind_of(refusal), after_server_error(refusal, server, servers))
         }
@@ -220,15 +222,15 @@ fn after_server_error(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]
         // The error speaks of another server of the batch; this one may have been left out only because of it.
         return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: batch };
     }
+    if !named && batch > 1 {
+        // Nobody knows whom it means: requests for one server each tell, within the rate.
+        return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: 1 };
+    }
     if speaks_of(&refusal.text, &CAPACITY_TEXTS) {
         return Then::Retry { wait: Wait::Fixed(CAPACITY_WAIT), batch_max: batch };
     }
     if PASSING_CODES.contains(&refusal.code.as_str()) || speaks_of(&refusal.text, &PASSING_TEXTS) {
         return Then::Retry { wait: Wait::Fixed(BUSY_WAIT), batch_max: batch };
-    }
-    if !named && batch > 1 {
-        // Nobody knows whom it means: smaller requests tell.
-        return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: batch / 2 };
     }
     Then::Fail
 }
@@ -384,7 +386,7 @@ mod tests {
         assert_eq!(verdict(&other, 20), "look (api), then wait 0s, batch 20");
         assert_eq!(verdict(&me, 20), "look (api), then fail");
         assert_eq!(verdict(&stranger, 1), "look (api), then fail");
-        assert_eq!(verdict(&nobody, 20), "look (api), then wait 0s, batch 10");
+        assert_eq!(verdict(&nobody, 20), "look (api), then wait 0s, batch 1");
         assert_eq!(verdict(&nobody, 1), "look (api), then fail");
     }
 

@@ -1,43 +1,12 @@
-//! What the configuration says, in values that make sense: rules and groups.
+//! What a rule of the configuration says, in values that make sense.
 
 use std::time::Duration;
 
-use super::name::{AccountName, Action, GroupName, RuleName, ServerId, ServerNo};
+use super::name::{Action, GroupName, RuleName};
 use super::schedule::Schedule;
 
 /// How long after due the program may still act, where a rule says nothing else.
 pub const WINDOW_DEFAULT: Duration = Duration::from_mins(15);
-
-/// A set of servers that are started and stopped together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Group {
-    /// Its name.
-    pub name: GroupName,
-    /// The account that its servers belong to.
-    pub account: AccountName,
-    /// The numbers listed, without those excluded, in the order of the file.
-    pub servers: Vec<ServerNo>,
-    /// How long a server may take from accepted to running.
-    pub boot_within: Duration,
-    /// How long a server may take from accepted to stopped.
-    pub stop_within: Duration,
-}
-
-impl Group {
-    /// The servers of the group.
-    pub fn members(&self) -> impl Iterator<Item = ServerId> + '_ {
-        self.servers.iter().map(|no| ServerId { account: self.account.clone(), no: no.clone() })
-    }
-
-    /// How long a server of the group may take to get where the action leads.
-    #[must_use]
-    pub fn limit(&self, action: Action) -> Duration {
-        match action {
-            Action::Start => self.boot_within,
-            Action::Stop => self.stop_within,
-        }
-    }
-}
 
 /// What becomes of an occurrence that is claimed late, although its window is still open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -145,6 +145,14 @@ impl Condition {
         }
     }
 
+    /// Whether the server is down at rest, however it got there, or gone: nothing runs on it and nothing is about to.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        let at_rest = self.operation == Operation::Null
+            && matches!(self.status, Status::Stopped | Status::StoppedByFailure | Status::StartFailed);
+        at_rest || self.standing(Action::Stop) == Standing::Gone
+    }
+
     fn standing_for_start(&self) -> Standing {
         match (&self.status, &self.operation) {
             (Status::Run, Operation::Null) => Standing::Goal,
@@ -171,6 +179,27 @@ impl Condition {
             _ => Standing::Busy,
         }
     }
+}
+
+/// What a list tells of a server beside its state. Fields that the answer lacks are empty.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Traits {
+    /// `serverName`, if it has one.
+    pub name: Option<String>,
+    /// `vpcNo`.
+    pub vpc: String,
+    /// `subnetNo`.
+    pub subnet: String,
+    /// `zoneCode`.
+    pub zone: String,
+    /// `serverSpecCode`.
+    pub spec: String,
+    /// `hypervisorType.code`.
+    pub hypervisor: String,
+    /// `serverProductCode`.
+    pub product: String,
+    /// `serverInstanceType.code`.
+    pub kind: String,
 }
 
 /// What a complete read showed of one server.

@@ -216,6 +216,8 @@ pub enum Event<'a> {
     Resumed,
     /// A limit or the state of the account holds it back until a moment.
     Held(&'a Reason, Timestamp),
+    /// What it was held back for is there.
+    Freed,
     /// The program found it unfinished when it started.
     Restarted,
     /// A newer opposite occurrence is due.

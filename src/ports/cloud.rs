@@ -1,14 +1,17 @@
-//! The cloud of one account: asking for starts and stops, and looking.
+//! The cloud of one account: asking for starts and stops, looking, and listing.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::domain::group::Tag;
 use crate::domain::name::{Action, ServerNo};
 use crate::domain::outcome::Reason;
 use crate::domain::retry::Answer;
-use crate::domain::server::Condition;
+use crate::domain::server::{Condition, Traits};
 
 /// What an exchange with the cloud told beside its result.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,12 +38,44 @@ pub enum ClockVerdict {
 pub struct ServerView {
     /// Its number.
     pub no: ServerNo,
-    /// Its name, if it has one.
-    pub name: Option<String>,
+    /// What does not change by starting and stopping it.
+    pub traits: Traits,
     /// Where it stands and what is going on.
     pub condition: Condition,
     /// The cloud's `uptime`, which looks like the moment of the last boot.
     pub booted: Option<Timestamp>,
+}
+
+/// Which servers of an account a list is to hold.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Scope {
+    /// Only those of these VPCs; `None` for all.
+    pub vpcs: Option<BTreeSet<String>>,
+    /// Tags whose servers are asked for beside the list.
+    pub tags: BTreeSet<Tag>,
+}
+
+impl Scope {
+    /// Both together.
+    pub fn join(&mut self, other: Self) {
+        self.vpcs = match (self.vpcs.take(), other.vpcs) {
+            (Some(mut ours), Some(theirs)) => {
+                ours.extend(theirs);
+                Some(ours)
+            }
+            _ => None,
+        };
+        self.tags.extend(other.tags);
+    }
+}
+
+/// What a complete list showed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Inventory {
+    /// The servers.
+    pub servers: Vec<ServerView>,
+    /// The servers that carry each tag that was asked for.
+    pub tagged: BTreeMap<Tag, BTreeSet<ServerNo>>,
 }
 
 /// Why a read gave nothing.
@@ -78,6 +113,13 @@ pub trait Cloud: Send + Sync {
         servers: &[ServerNo],
         limit: Duration,
     ) -> Exchange<Result<Vec<ServerView>, ReadError>>;
+
+    /// Lists all servers of a scope, all pages, every page within `limit`. What a filter of the cloud lets through may be more
+    /// than the scope; what is in the scope is never missing.
+    async fn list(&self, scope: &Scope, limit: Duration) -> Exchange<Result<Inventory, ReadError>>;
+
+    /// The servers that have one of these addresses, private or public.
+    async fn at_addresses(&self, addresses: &[IpAddr]) -> Exchange<Result<Vec<ServerNo>, ReadError>>;
 
     /// A cheap signed request that changes nothing: shows whether keys and clock are good.
     async fn greet(&self) -> Exchange<Result<(), ReadError>>;

@@ -1,5 +1,6 @@
 //! The journal: runs, targets, attempts and covered marks. It speaks in intentions; every change is conditional.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -29,6 +30,42 @@ impl Origin {
     }
 }
 
+macro_rules! waivers {
+    ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
+        /// What a person's command passes once that holds other runs back.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Waiver {
+            $($(#[$doc])* $variant,)+
+        }
+
+        impl Waiver {
+            /// The word in the journal and on the control socket.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+
+            /// Reads [`Waiver::word`] back.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+waivers! {
+    /// Running servers of groups that come after.
+    Dependents = "dependents",
+    /// `servers_per_run`, `requests_per_hour` and `on_growth`.
+    Limits = "limits",
+}
+
 /// What is fixed for a run from its claim on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunHead {
@@ -46,6 +83,17 @@ pub struct RunHead {
     pub window_end: Timestamp,
     /// When it was claimed.
     pub claimed: Timestamp,
+    /// What it passes that holds other runs back.
+    pub waived: BTreeSet<Waiver>,
+}
+
+/// Which of a run's groups do not yet stand in its targets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resolution {
+    /// Their servers are not known yet.
+    pub pending: BTreeSet<GroupName>,
+    /// No server matches.
+    pub empty: BTreeSet<GroupName>,
 }
 
 /// A run to be claimed, with its targets as they begin.
@@ -55,6 +103,8 @@ pub struct Claim {
     pub head: RunHead,
     /// Its targets.
     pub targets: Vec<Target>,
+    /// Its groups without targets.
+    pub resolution: Resolution,
     /// The outcome and its reason, for a run that ends where it begins.
     pub ended: Option<(RunOutcome, String)>,
 }
@@ -66,6 +116,8 @@ pub struct Target {
     pub server: ServerId,
     /// Its name, where a read has shown it.
     pub name: Option<String>,
+    /// The groups of the run that hold it, as they stood when it was made; empty for a server that a command named.
+    pub groups: Vec<GroupName>,
     /// How long it may take from accepted to its goal.
     pub limit: Duration,
     /// How far it is.
@@ -83,6 +135,30 @@ pub struct OpenRun {
     pub head: RunHead,
     /// Its targets, ended ones too.
     pub targets: Vec<Target>,
+    /// Its groups without targets.
+    pub resolution: Resolution,
+}
+
+/// What became known of an open run's groups after its claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Addition {
+    /// The run.
+    pub run: RunId,
+    /// Its groups without targets from now on.
+    pub resolution: Resolution,
+    /// Further targets.
+    pub targets: Vec<Target>,
+}
+
+/// The end of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// The run.
+    pub run: RunId,
+    /// How it ended.
+    pub outcome: RunOutcome,
+    /// Why, where its targets do not say it; empty otherwise.
+    pub reason: String,
 }
 
 /// An intent: the record that must be durable before the request leaves.
@@ -165,6 +241,8 @@ pub struct Turn {
     pub at: Option<Timestamp>,
     /// Runs to be claimed.
     pub claims: Vec<Claim>,
+    /// What became known of open runs' groups.
+    pub additions: Vec<Addition>,
     /// Changed targets.
     pub changes: Vec<Change>,
     /// Intents of requests that leave after this.
@@ -172,7 +250,9 @@ pub struct Turn {
     /// Results of earlier attempts.
     pub results: Vec<AttemptResult>,
     /// Runs whose last target ended.
-    pub ends: Vec<(RunId, RunOutcome)>,
+    pub ends: Vec<End>,
+    /// How many servers groups had at a good run.
+    pub sizes: Vec<(GroupName, usize)>,
     /// Occurrences that passed.
     pub missed: Vec<MissedRange>,
     /// Covered marks that moved.
@@ -207,6 +287,8 @@ pub struct Opening {
     pub runs: Vec<OpenRun>,
     /// Covered marks of all rules.
     pub marks: Vec<CoveredMark>,
+    /// How many servers each group had at its last good run.
+    pub sizes: BTreeMap<GroupName, usize>,
     /// The highest attempt number.
     pub last_attempt: i64,
     /// The moments of the mutating requests of the last hour.

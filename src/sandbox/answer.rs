@@ -30,6 +30,11 @@ impl Answer {
         Self { status: 200, code: "0".into(), body: json!({ format!("{operation}Response"): body }) }
     }
 
+    /// An answer of another service, as it is.
+    pub(super) fn of_service(body: Value) -> Self {
+        Self { status: 200, code: "0".into(), body }
+    }
+
     pub(super) fn gateway(status: u16, code: &str, message: &str, details: &str) -> Self {
         let body = json!({"error": {"errorCode": code, "message": message, "details": details}});
         Self { status, code: code.into(), body }
@@ -68,7 +73,7 @@ pub(super) fn server(server: &Server, moment: i64) -> Value {
         "createDate": "2025-06-11T17:00:14+0900",
         "uptime": "2025-06-19T16:49:07+0900",
         "serverImageProductCode": "SW.VSVR.OS.LNX64.UBNTU.SVR24.G003",
-        "serverProductCode": "SVR.VSVR.CPU.C004.M008.G003",
+        "serverProductCode": server.product,
         "isProtectServerTermination": false,
         "zoneCode": server.zone,
         "regionCode": server.zone.split('-').next().unwrap_or("KR"),
@@ -76,13 +81,13 @@ pub(super) fn server(server: &Server, moment: i64) -> Value {
         "subnetNo": server.subnet,
         "networkInterfaceNoList": ["30"],
         "initScriptNo": "",
-        "serverInstanceType": code("CPU", "CPU Intensive".into()),
+        "serverInstanceType": code(&server.kind, format!("{} type", server.kind)),
         "baseBlockStorageDiskType": code("NET", "Network storage".into()),
         "baseBlockStorageDiskDetailType": code("SSD", "SSD".into()),
         "placementGroupNo": "",
         "placementGroupName": "",
         "memberServerImageInstanceNo": "",
-        "hypervisorType": code("KVM", "KVM".into()),
+        "hypervisorType": code(&server.hypervisor, server.hypervisor.clone()),
         "serverImageNo": "104630229",
         "serverSpecCode": server.spec,
         "eventList": [],

@@ -19,6 +19,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::{Answer, Format, server};
 use super::auth::authenticate;
+use super::beside::{self, RESOURCES, RESOURCES_PATH};
 use super::fault::{Effect, Fault, Target, What};
 use super::log::{Log, Logged};
 use super::model::{Change, Deed, Mishap, Model};
@@ -33,9 +34,12 @@ const FORM_BYTES_MAX: usize = 1024 * 1024;
 /// How long a queued deed takes to happen after its failure was answered.
 const QUEUED: Duration = Duration::from_secs(2);
 
+/// How long keys of a role hold, in microseconds.
+const ROLE_LIFETIME: i64 = 3_600_000_000;
+
 /// The operations that are documented as needed.
-const NEEDED: [&str; 4] =
-    ["startServerInstances", "stopServerInstances", "getServerInstanceList", "getRegionList"];
+const NEEDED: [&str; 5] =
+    ["startServerInstances", "stopServerInstances", "getServerInstanceList", "getRegionList", RESOURCES];
 /// The others that are imitated.
 const OTHERS: [&str; 3] = ["rebootServerInstances", "getServerInstanceDetail", "getZoneList"];
 
@@ -162,21 +166,31 @@ impl Sandbox {
         if let Some(path) = parts.uri.path().strip_prefix("/sandbox/") {
             return Some(self.admin(parts.method.as_str(), path, &form, peer));
         }
+        if let Some(text) = self.metadata(parts.uri.path(), peer, at) {
+            return Response::builder().body(whole(text.into_bytes())).ok();
+        }
         let parameters = Parameters::read(parts.uri.query().unwrap_or(""), &String::from_utf8_lossy(&form));
         let format = match parameters.get("responseFormatType") {
             Some("json") => Format::Json,
             _ => Format::Xml,
         };
-        let operation = parts.uri.path().strip_prefix("/vserver/v2/").unwrap_or(parts.uri.path()).to_owned();
+        let (format, operation) = match parts.uri.path() {
+            RESOURCES_PATH => (Format::Json, RESOURCES),
+            path => (format, path.strip_prefix("/vserver/v2/").unwrap_or(path)),
+        };
         let servers = numbers_of(&parameters);
         let signed = authenticate(&self.accounts, parts.method.as_str(), &target, &parts.headers, at / 1000);
         let reply = match &signed {
-            Ok(account) => self.reply(&operation, &account.access_key, &parameters, &servers, at),
+            Ok(account) => {
+                let call =
+                    Asked { operation, account: &account.access_key, parameters: &parameters, body: &form };
+                self.reply(&call, &servers, at)
+            }
             Err(why) => Reply::plain(Answer::gateway(401, "200", "Authentication Failed", why), ""),
         };
         self.log.request(&Logged {
             at,
-            operation: &operation,
+            operation,
             servers: &servers,
             signature: signed.is_ok(),
             account: &reply.account,
@@ -187,14 +201,16 @@ impl Sandbox {
         self.deliver(reply, format, cutter).await
     }
 
-    fn reply(
-        &self,
-        operation: &str,
-        account: &str,
-        parameters: &Parameters,
-        servers: &[String],
-        at: i64,
-    ) -> Reply {
+    /// The metadata service of the machine that asks, which can only be this one. Its role has the first account's keys for an
+    /// hour.
+    fn metadata(&self, path: &str, peer: SocketAddr, at: i64) -> Option<String> {
+        let ends = jiff::Timestamp::from_microsecond(at + ROLE_LIFETIME).ok()?;
+        let text = beside::role(path, self.accounts.first(), &ends.to_string())?;
+        peer.ip().is_loopback().then_some(text)
+    }
+
+    fn reply(&self, asked: &Asked<'_>, servers: &[String], at: i64) -> Reply {
+        let Asked { operation, account, parameters, body } = *asked;
         let mut inner = self.lock();
         self.log.changes(&inner.model.advance(at));
         inner.requests += 1;
@@ -211,7 +227,7 @@ impl Sandbox {
         let Inner { model, faults, .. } = &mut *inner;
         let index = faults.iter_mut().position(|fault| fault.strikes(&target, || model.chance(1000)));
         let struck = index.and_then(|index| faults.get(index)).cloned();
-        let call = Call { operation, account, parameters, servers, at, request_id: &request_id };
+        let call = Call { operation, account, parameters, body, servers, at, request_id: &request_id };
         let (reply, changes) = call.answer(model, struck.as_ref());
         self.log.changes(&changes);
         reply
@@ -338,11 +354,21 @@ impl Reply {
     }
 }
 
+/// What an authenticated request asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    operation: &'a str,
+    account: &'a str,
+    parameters: &'a Parameters,
+    body: &'a [u8],
+}
+
 /// One call, authenticated.
 struct Call<'a> {
     operation: &'a str,
     account: &'a str,
     parameters: &'a Parameters,
+    body: &'a [u8],
     servers: &'a [String],
     at: i64,
     request_id: &'a str,
@@ -452,6 +478,10 @@ impl Call<'_> {
     }
 
     fn list(&self, model: &Model, moment: i64) -> Reply {
+        if self.operation == RESOURCES {
+            let found = beside::resources(model, self.account, self.body);
+            return Reply::plain(Answer::of_service(found), self.account);
+        }
         let data = match self.operation {
             "getRegionList" => {
                 json!({"totalRows": 1, "regionList": [{"regionCode": "KR", "regionName": "Korea"}]})

@@ -1,5 +1,7 @@
 //! Fleets: which servers there are, from numbers or from a file.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::model::Server;
@@ -25,6 +27,11 @@ struct Table {
     zone: Option<String>,
     spec: Option<String>,
     ip: Option<String>,
+    hypervisor: Option<String>,
+    kind: Option<String>,
+    product: Option<String>,
+    #[serde(default)]
+    tags: BTreeMap<String, String>,
     state: Option<String>,
     operation: Option<String>,
     boot: Option<String>,
@@ -89,6 +96,10 @@ pub fn read(text: &str, account: &str, default_boot: (i64, i64)) -> Result<Vec<S
             set(&mut server.zone, &table.zone);
             set(&mut server.spec, &table.spec);
             set(&mut server.ip, &table.ip);
+            set(&mut server.hypervisor, &table.hypervisor);
+            set(&mut server.kind, &table.kind);
+            set(&mut server.product, &table.product);
+            server.tags = table.tags.iter().map(|(key, value)| (key.clone(), fill(value))).collect();
             server.boot = match &table.boot {
                 Some(text) => boot(text)?,
                 None => default_boot,

@@ -21,6 +21,14 @@ pub struct Server {
     pub spec: String,
     /// A private address.
     pub ip: String,
+    /// `hypervisorType.code`.
+    pub hypervisor: String,
+    /// `serverInstanceType.code`.
+    pub kind: String,
+    /// `serverProductCode`.
+    pub product: String,
+    /// Tags: key and value.
+    pub tags: Vec<(String, String)>,
     /// How long it takes to boot, shortest and longest, in microseconds.
     pub boot: (i64, i64),
     /// `serverInstanceStatus.code`.
@@ -57,6 +65,10 @@ impl Server {
             zone: "KR-1".into(),
             spec: "ci4-g3".into(),
             ip: String::new(),
+            hypervisor: "KVM".into(),
+            kind: "CPU".into(),
+            product: "SVR.VSVR.CPU.C004.M008.G003".into(),
+            tags: Vec::new(),
             boot: (2_000_000, 6_000_000),
             status: status.into(),
             operation: operation.into(),

@@ -44,6 +44,8 @@ impl Parameters {
             && same("vpcNo", &server.vpc)
             && same("serverInstanceStatusCode", &server.status)
             && same("ip", &server.ip)
+            && (self.list("hypervisorTypeCodeList").is_empty()
+                || self.list("hypervisorTypeCodeList").contains(&server.hypervisor))
             && self.get("serverName").is_none_or(|part| server.name.contains(part))
     }
 

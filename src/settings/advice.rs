@@ -134,11 +134,12 @@ struct Last<'a> {
 /// Rules that take a server from each other, and servers that are stopped while they may still be starting.
 fn quarrels(settings: &Settings, now: Timestamp) -> Vec<String> {
     let until = now.saturating_add(SignedDuration::from_hours(24 * COMPARED_DAYS)).unwrap_or(now);
+    let roster = settings.roster();
     let limits: BTreeMap<(&RuleName, Action), BTreeMap<ServerId, Duration>> = settings
         .rules
         .values()
         .flat_map(|rule| [Action::Start, Action::Stop].map(|action| (rule, action)))
-        .map(|(rule, action)| ((&rule.name, action), settings.servers_of(&rule.groups, action)))
+        .map(|(rule, action)| ((&rule.name, action), settings.servers_of(&roster, &rule.groups, action)))
         .collect();
     let mut last: BTreeMap<&ServerId, Last<'_>> = BTreeMap::new();
     let mut told: BTreeSet<(RuleName, RuleName, &str)> = BTreeSet::new();
@@ -156,7 +157,7 @@ fn quarrels(settings: &Settings, now: Timestamp) -> Vec<String> {
         let Some(left) = budget.checked_sub(cost) else { break };
         budget = left;
         if asks && is_new {
-            open = Some((occurrence.due, settings.open_hours(occurrence.due)));
+            open = Some((occurrence.due, settings.open_hours(&roster, occurrence.due)));
         }
         for server in servers.keys() {
             let wanted =

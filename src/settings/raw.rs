@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) groups: Vec<(At<String>, Group)>,
     pub(super) rules: Vec<(At<String>, Rule)>,
     pub(super) limits: Limits,
+    pub(super) checks: Checks,
     pub(super) store: Store,
     pub(super) log: Log,
 }
@@ -33,6 +34,7 @@ pub(super) struct Account {
     pub(super) region: Option<At<String>>,
     pub(super) access_key: Option<At<Secret>>,
     pub(super) secret_key: Option<At<Secret>>,
+    pub(super) role: Option<At<bool>>,
     pub(super) ca_file: Option<At<String>>,
     pub(super) rate: Option<At<i64>>,
     pub(super) batch: Option<At<i64>>,
@@ -59,8 +61,34 @@ pub(super) struct SecretPlace {
 pub(super) struct Group {
     pub(super) account: Option<At<String>>,
     pub(super) servers: Option<Vec<At<String>>>,
+    pub(super) vpc: Vec<At<String>>,
+    pub(super) subnet: Vec<At<String>>,
+    pub(super) zone: Vec<At<String>>,
+    pub(super) name: Vec<At<String>>,
+    pub(super) spec: Vec<At<String>>,
+    pub(super) hypervisor: Vec<At<String>>,
+    pub(super) tag: Vec<At<String>>,
+    pub(super) exclude: Vec<At<String>>,
+    pub(super) after: Vec<At<String>>,
+    pub(super) after_failure: Option<At<String>>,
+    pub(super) ready: Option<At<Probe>>,
+    pub(super) busy: Option<At<Probe>>,
     pub(super) boot_within: Option<At<String>>,
     pub(super) stop_within: Option<At<String>>,
+    pub(super) stagger: Option<At<String>>,
+    pub(super) any: Option<At<i64>>,
+    pub(super) canary: Option<At<i64>>,
+    pub(super) stop_after_failures: Option<At<i64>>,
+    pub(super) on_growth: Option<At<f64>>,
+}
+
+/// `{ tcp = "host:port" }` or `{ http = "url", status = 200 }`, with `within`.
+#[derive(Debug, Default)]
+pub(super) struct Probe {
+    pub(super) tcp: Option<At<String>>,
+    pub(super) http: Option<At<String>>,
+    pub(super) status: Option<At<i64>>,
+    pub(super) within: Option<At<String>>,
 }
 
 /// `[calendars.NAME]`.
@@ -109,7 +137,14 @@ pub(super) struct Limits {
     pub(super) requests_per_hour: Option<At<i64>>,
     pub(super) protect: Vec<At<String>>,
     pub(super) never_stop: Vec<At<String>>,
-    pub(super) own: Vec<At<String>>,
+    pub(super) own: Option<Vec<At<String>>>,
+}
+
+/// `[checks]`.
+#[derive(Debug, Default)]
+pub(super) struct Checks {
+    pub(super) preflight: Option<At<String>>,
+    pub(super) rehearse: Option<At<String>>,
 }
 
 /// `[store]`.

@@ -9,7 +9,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, did_you_mean};
-use super::raw::{Account, At, Calendar, File, Group, Limits, Log, Rule, Secret, SecretPlace, Store};
+use super::raw::{
+    Account, At, Calendar, Checks, File, Group, Limits, Log, Probe, Rule, Secret, SecretPlace, Store,
+};
 
 /// The largest configuration file, in bytes.
 pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -39,6 +41,7 @@ fn file(mut top: Table<'_, '_>) -> File {
         groups: top.named("groups", "group", group),
         rules: top.named("rules", "rule", rule),
         limits: top.single("limits", limits),
+        checks: top.single("checks", checks),
         store: top.single("store", store),
         log: top.single("log", log),
     }
@@ -51,6 +54,7 @@ fn account(table: &mut Table<'_, '_>) -> Account {
         region: table.get("region"),
         access_key: table.secret("access_key"),
         secret_key: table.secret("secret_key"),
+        role: table.get("role"),
         ca_file: table.get("ca_file"),
         rate: table.get("rate"),
         batch: table.get("batch"),
@@ -61,9 +65,39 @@ fn group(table: &mut Table<'_, '_>) -> Group {
     Group {
         account: table.get("account"),
         servers: table.list("servers").map(|(_, list)| list),
+        vpc: table.several("vpc"),
+        subnet: table.several("subnet"),
+        zone: table.several("zone"),
+        name: table.several("name"),
+        spec: table.several("spec"),
+        hypervisor: table.several("hypervisor"),
+        tag: table.several("tag"),
+        exclude: table.several("exclude"),
+        after: table.several("after"),
+        after_failure: table.get("after_failure"),
+        ready: table.part("ready", probe),
+        busy: table.part("busy", probe),
         boot_within: table.get("boot_within"),
         stop_within: table.get("stop_within"),
+        stagger: table.get("stagger"),
+        any: table.get("any"),
+        canary: table.get("canary"),
+        stop_after_failures: table.get("stop_after_failures"),
+        on_growth: table.get("on_growth"),
     }
+}
+
+fn probe(table: &mut Table<'_, '_>) -> Probe {
+    Probe {
+        tcp: table.get("tcp"),
+        http: table.get("http"),
+        status: table.get("status"),
+        within: table.get("within"),
+    }
+}
+
+fn checks(table: &mut Table<'_, '_>) -> Checks {
+    Checks { preflight: table.get("preflight"), rehearse: table.get("rehearse") }
 }
 
 fn calendar(table: &mut Table<'_, '_>) -> Calendar {
@@ -106,8 +140,9 @@ fn rule(table: &mut Table<'_, '_>) -> Rule {
 }
 
 fn limits(table: &mut Table<'_, '_>) -> Limits {
-    let mut list = |key| table.list(key).map(|(_, list)| list).unwrap_or_default();
+    let mut list = |key| table.list(key).map(|(_, list)| list);
     let (protect, never_stop, own) = (list("protect"), list("never_stop"), list("self"));
+    let (protect, never_stop) = (protect.unwrap_or_default(), never_stop.unwrap_or_default());
     Limits {
         servers_per_run: table.get("servers_per_run"),
         requests_per_hour: table.get("requests_per_hour"),
@@ -249,6 +284,14 @@ impl<'i, 'p> Table<'i, 'p> {
         read(&mut table)
     }
 
+    /// A table within a table, such as `{ tcp = "host:port" }`, with its place.
+    fn part<T>(&mut self, key: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> Option<At<T>> {
+        let inner = self.inner(key)?;
+        let span = inner.span();
+        let mut table = Table::new(&format!("`{key}` of {}", self.what), inner, self.problems);
+        Some(At { value: read(&mut table), span })
+    }
+
     fn named<T>(
         &mut self,
         key: &'static str,
@@ -307,6 +350,10 @@ impl Typed for String {
 
 impl Typed for i64 {
     const WORDS: &'static str = "a whole number";
+}
+
+impl Typed for f64 {
+    const WORDS: &'static str = "a number";
 }
 
 impl Typed for bool {

@@ -10,12 +10,20 @@ use super::resolve_rule::RuleReader;
 use super::secret::SecretSource;
 use super::sources::{NoFiles, Shelf, Sources};
 use super::{
-    Account, BATCH_DEFAULT, Endpoint, KEEP_DEFAULT, Keys, LIMIT_DEFAULT, Loaded, LogFormat, LogLevel,
-    RATE_DEFAULT, Settings, Site, StoreLocation, duration, raw, reader,
+    Account, BATCH_DEFAULT, Checks, Endpoint, KEEP_DEFAULT, Keys, Loaded, LogFormat, LogLevel, RATE_DEFAULT,
+    Settings, Site, StoreLocation, duration, raw, reader,
 };
-use crate::domain::guard::{Limits, Pattern};
-use crate::domain::name::{AccountName, GroupName, NameError, ServerNo};
-use crate::domain::rule::Group;
+use crate::domain::name::{AccountName, NameError};
+use crate::domain::order::Chains;
+
+/// The shortest look ahead that is of use: reads take their time.
+const PREFLIGHT_MIN: Duration = Duration::from_secs(15);
+/// The longest look before due; what is to be seen earlier is what `rehearse` is for.
+const PREFLIGHT_MAX: Duration = Duration::from_mins(10);
+/// The shortest time in which a person could mend something.
+const REHEARSE_MIN: Duration = Duration::from_mins(10);
+/// The longest time before due at which a rehearsal still says something.
+const REHEARSE_MAX: Duration = Duration::from_hours(24);
 
 /// Reads, resolves, and either returns settings or every problem.
 pub(super) fn settings(text: &str, shelf: &dyn Shelf) -> Result<Loaded, Vec<Problem>> {
@@ -80,24 +88,21 @@ impl Resolver<'_> {
             }
         }
         self.same_keys_twice(&accounts);
-        let mut groups = BTreeMap::new();
-        let mut group_names = BTreeSet::new();
-        for (name, raw) in file.groups {
-            group_names.insert(name.value.clone());
-            if let Some(group) = self.group(&name, raw, &named_accounts) {
-                groups.insert(group.name.clone(), group);
-            }
-        }
+        let group_names: BTreeSet<String> = file.groups.iter().map(|(name, _)| name.value.clone()).collect();
+        let groups = self.groups(file.groups, &named_accounts, &group_names);
+        let chains = Chains::new(&groups);
         let limits = self.limits(file.limits, &group_names);
         let calendars = self.calendars(file.calendars);
         let default_calendar = self.named_calendars(&calendars, &file.calendar);
         let mut rules = BTreeMap::new();
-        let mut reader = RuleReader::new(timezone.clone(), &group_names, &calendars, default_calendar);
+        let mut reader =
+            RuleReader::new(timezone.clone(), &group_names, &chains, &calendars, default_calendar);
         for (name, raw) in file.rules {
             if let Some(rule) = reader.rule(self, &name, raw) {
                 rules.insert(rule.name.clone(), rule);
             }
         }
+        let checks = self.checks(file.checks);
         let (store, keep) = self.store(file.store);
         let (log_format, log_level) = self.log(file.log);
         Settings {
@@ -107,6 +112,7 @@ impl Resolver<'_> {
             calendars: calendars.resolved,
             rules,
             limits,
+            checks,
             sources: std::mem::take(&mut self.sources),
             store,
             keep,
@@ -164,7 +170,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn count(&mut self, key: &str, value: Option<At<i64>>, most: usize, default: usize) -> usize {
+    pub(super) fn count(&mut self, key: &str, value: Option<At<i64>>, most: usize, default: usize) -> usize {
         let Some(value) = value else { return default };
         match usize::try_from(value.value) {
             Ok(count) if (1..=most).contains(&count) => count,
@@ -189,7 +195,8 @@ impl Resolver<'_> {
     fn account(&mut self, name: &At<String>, raw: raw::Account) -> Option<Account> {
         let account_name = self.name("an account", name, AccountName::new);
         let endpoint = self.endpoint(raw.site, raw.endpoint);
-        let keys = self.keys(name, raw.access_key, raw.secret_key);
+        let role = raw.role.filter(|role| role.value);
+        let keys = self.keys(name, raw.access_key, raw.secret_key, role.as_ref());
         let rate = self.count("rate", raw.rate, 100, usize::try_from(RATE_DEFAULT).unwrap_or(5));
         let batch = self.count("batch", raw.batch, 100, BATCH_DEFAULT);
         let region = raw.region.filter(|region| {
@@ -249,7 +256,17 @@ impl Resolver<'_> {
         name: &At<String>,
         access: Option<At<Secret>>,
         secret: Option<At<Secret>>,
+        role: Option<&At<bool>>,
     ) -> Option<Keys> {
+        if let Some(role) = role {
+            if access.is_some() || secret.is_some() {
+                let title = format!("account `{}` has keys and `role`", name.value);
+                let remedy = "remove the keys, or remove `role`";
+                self.error(role, title, "which of the two is meant is not clear", remedy);
+                return None;
+            }
+            return Some(Keys::Role);
+        }
         match (access, secret) {
             (None, None) => Some(Keys::Environment),
             (Some(access), Some(secret)) => {
@@ -315,146 +332,6 @@ impl Resolver<'_> {
         }
     }
 
-    fn group(&mut self, name: &At<String>, raw: raw::Group, accounts: &BTreeSet<String>) -> Option<Group> {
-        let group_name = self.name("a group", name, GroupName::new);
-        let account = self.account_of(name, raw.account, accounts);
-        let servers = self.numbers(name, raw.servers);
-        let boot_within = self.duration(raw.boot_within, Duration::from_secs(1), LIMIT_DEFAULT);
-        let stop_within = self.duration(raw.stop_within, Duration::from_secs(1), LIMIT_DEFAULT);
-        Some(Group { name: group_name?, account: account?, servers: servers?, boot_within, stop_within })
-    }
-
-    fn account_of(
-        &mut self,
-        group: &At<String>,
-        account: Option<At<String>>,
-        accounts: &BTreeSet<String>,
-    ) -> Option<AccountName> {
-        let known: Vec<&str> = accounts.iter().map(String::as_str).collect();
-        match account {
-            Some(account) => {
-                let found = accounts.contains(&account.value);
-                if !found {
-                    let remedy = remedy_for(&account.value, &known, "account");
-                    self.error(
-                        &account,
-                        format!("unknown account `{}`", account.value),
-                        "no such account",
-                        &remedy,
-                    );
-                }
-                AccountName::new(&account.value).ok().filter(|_| found)
-            }
-            None => match known.as_slice() {
-                // A bad account is told where it stands, not again at each of its groups.
-                [only] => AccountName::new(only).ok(),
-                [] => {
-                    let title = format!("group `{}` has no account", group.value);
-                    self.error(
-                        group,
-                        title,
-                        "the file has no account",
-                        "add `[accounts.main]` with its region and keys",
-                    );
-                    None
-                }
-                _ => {
-                    let title = format!("group `{}` does not say which account it belongs to", group.value);
-                    let remedy = format!("add `account = \"NAME\"`, one of `{}`", known.join("`, `"));
-                    self.error(group, title, "there are several accounts", &remedy);
-                    None
-                }
-            },
-        }
-    }
-
-    fn numbers(&mut self, group: &At<String>, servers: Option<Vec<At<String>>>) -> Option<Vec<ServerNo>> {
-        let servers = servers.unwrap_or_default();
-        if servers.is_empty() {
-            let title = format!("group `{}` has no server", group.value);
-            self.error(
-                group,
-                title,
-                "an empty group does nothing",
-                "add `servers = [\"1001\"]` with server instance numbers",
-            );
-            return None;
-        }
-        let mut found: Vec<ServerNo> = Vec::new();
-        for server in servers {
-            match ServerNo::parse(&server.value) {
-                None => {
-                    let title = format!("`{}` is no server instance number", server.value);
-                    self.error(
-                        &server,
-                        title,
-                        "not a number",
-                        "write the digits of `serverInstanceNo`, such as \"1001\"",
-                    );
-                }
-                Some(no) if found.contains(&no) => {
-                    let title = format!("server {no} stands twice in group `{}`", group.value);
-                    self.problems.push(Problem::warning(
-                        server.span,
-                        title,
-                        "again here",
-                        "remove one of them",
-                    ));
-                }
-                Some(no) => found.push(no),
-            }
-        }
-        Some(found)
-    }
-
-    fn limits(&mut self, raw: raw::Limits, groups: &BTreeSet<String>) -> Limits {
-        let default = Limits::default();
-        Limits {
-            servers_per_run: self.count(
-                "servers_per_run",
-                raw.servers_per_run,
-                100_000,
-                default.servers_per_run,
-            ),
-            requests_per_hour: self.count(
-                "requests_per_hour",
-                raw.requests_per_hour,
-                100_000,
-                default.requests_per_hour,
-            ),
-            protect: self.patterns(raw.protect, groups),
-            never_stop: self.patterns(raw.never_stop, groups),
-            own: self.patterns(raw.own, groups),
-        }
-    }
-
-    fn patterns(&mut self, patterns: Vec<At<String>>, groups: &BTreeSet<String>) -> Vec<Pattern> {
-        let read = |pattern: At<String>| {
-            if pattern.value.is_empty() {
-                self.error(
-                    &pattern,
-                    "an empty pattern".into(),
-                    "it matches nothing",
-                    "write a number, a name or `group:NAME`",
-                );
-                return None;
-            }
-            if let Some(group) = pattern.value.strip_prefix("group:") {
-                if !groups.contains(group) {
-                    let known: Vec<&str> = groups.iter().map(String::as_str).collect();
-                    let remedy = remedy_for(group, &known, "group");
-                    self.error(&pattern, format!("unknown group `{group}`"), "no such group", &remedy);
-                }
-                return GroupName::new(group).ok().map(Pattern::Group);
-            }
-            Some(match ServerNo::parse(&pattern.value) {
-                Some(no) => Pattern::Number(no),
-                None => Pattern::Name(pattern.value),
-            })
-        };
-        patterns.into_iter().filter_map(read).collect()
-    }
-
     fn store(&mut self, raw: raw::Store) -> (StoreLocation, Duration) {
         let keep = self.duration(raw.keep, Duration::from_hours(24), KEEP_DEFAULT);
         let Some(url) = raw.url else {
@@ -484,6 +361,33 @@ impl Resolver<'_> {
             }
         };
         (location, keep)
+    }
+
+    fn checks(&mut self, raw: raw::Checks) -> Checks {
+        let default = Checks::default();
+        let preflight = self.between(raw.preflight, PREFLIGHT_MIN, PREFLIGHT_MAX, default.preflight);
+        let rehearse = raw
+            .rehearse
+            .map(|rehearse| self.between(Some(rehearse), REHEARSE_MIN, REHEARSE_MAX, REHEARSE_MIN));
+        Checks { preflight, rehearse }
+    }
+
+    /// A duration within bounds.
+    pub(super) fn between(
+        &mut self,
+        value: Option<At<String>>,
+        least: Duration,
+        most: Duration,
+        default: Duration,
+    ) -> Duration {
+        let place = value.clone();
+        let length = self.duration(value, least, default);
+        if let Some(place) = place.filter(|_| length > most) {
+            let remedy = format!("write at most `{}`", duration::show(most));
+            self.error(&place, format!("`{}` is too long", place.value), "longer than it may be", &remedy);
+            return default;
+        }
+        length
     }
 
     fn log(&mut self, raw: raw::Log) -> (Option<LogFormat>, LogLevel) {

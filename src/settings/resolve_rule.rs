@@ -9,6 +9,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use super::diagnostics::Problem;
+use super::duration;
 use super::raw::{self, At};
 use super::resolve::{Resolver, remedy_for};
 use super::resolve_calendar::{Shelved, read_date};
@@ -18,6 +19,7 @@ use crate::domain::cron::{CronExpr, Fields, From};
 use crate::domain::hours::Hours;
 use crate::domain::misread::Misread;
 use crate::domain::name::{Action, GroupName, RuleName};
+use crate::domain::order::Chains;
 use crate::domain::rule::{Missed, Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::{Dates, ExceptEdge, Schedule, When};
 use crate::domain::target::ATTEMPT_LIMIT;
@@ -33,6 +35,7 @@ type List = (Range<usize>, Vec<At<String>>);
 pub(super) struct RuleReader<'a> {
     timezone: Option<TimeZone>,
     groups: &'a BTreeSet<String>,
+    chains: &'a Chains,
     shelved: &'a Shelved,
     calendar: Calendars,
     parsed: BTreeMap<(String, Fields), CronExpr>,
@@ -49,10 +52,11 @@ impl<'a> RuleReader<'a> {
     pub(super) fn new(
         timezone: Option<TimeZone>,
         groups: &'a BTreeSet<String>,
+        chains: &'a Chains,
         shelved: &'a Shelved,
         calendar: Calendars,
     ) -> Self {
-        Self { timezone, groups, shelved, calendar, parsed: BTreeMap::new() }
+        Self { timezone, groups, chains, shelved, calendar, parsed: BTreeMap::new() }
     }
 
     pub(super) fn rule(
@@ -71,11 +75,14 @@ impl<'a> RuleReader<'a> {
         let when = self.when(resolver, name, &raw, zone.as_ref(), change, action);
         let choices = [("run", Missed::Run), ("skip", Missed::Skip)];
         let missed = raw.missed.as_ref().and_then(|missed| resolver.choice(missed, &choices));
-        // A window that no request fits into could never act.
-        let least = ATTEMPT_LIMIT + Duration::from_secs(5);
-        let window = resolver.duration(raw.window, least, WINDOW_DEFAULT);
-        let start_window = resolver.duration(raw.start_window, least, window);
-        let stop_window = resolver.duration(raw.stop_window, least, window);
+        let groups = deed.as_ref().map(|(_, groups)| groups.as_slice()).unwrap_or_default();
+        let is_hours = raw.hours.is_some();
+        let acts = |of: Action| is_hours || action == of;
+        let both = said_window(resolver, raw.window.take());
+        let start = said_window(resolver, raw.start_window.take()).or_else(|| both.clone());
+        let start_window = self.window(resolver, start, Action::Start, groups, acts(Action::Start));
+        let stop = said_window(resolver, raw.stop_window.take()).or(both);
+        let stop_window = self.window(resolver, stop, Action::Stop, groups, acts(Action::Stop));
         let jitter = jitter(resolver, raw.jitter);
         let schedule = Schedule { when: when?, zone: zone?, change, dates: dates?, jitter };
         let rule = Rule {
@@ -90,6 +97,27 @@ impl<'a> RuleReader<'a> {
         };
         must_ever_act(resolver, name, &rule);
         Some(rule)
+    }
+
+    /// How long after due the rule may act: as it says, or long enough for the longest chain of `after`.
+    fn window(
+        &self,
+        resolver: &mut Resolver<'_>,
+        said: Option<(At<String>, Duration)>,
+        action: Action,
+        groups: &[GroupName],
+        acts: bool,
+    ) -> Duration {
+        let chain = self.chains.of(groups, action);
+        let Some((place, window)) = said else { return WINDOW_DEFAULT + chain };
+        if acts && window < chain {
+            let title =
+                format!("the window `{}` is shorter than what the {action} may wait for", place.value);
+            let cause = format!("the groups that it waits for may take {}", duration::show(chain));
+            let remedy = format!("write at least `{}`, or remove it", duration::show(WINDOW_DEFAULT + chain));
+            resolver.problems.push(Problem::warning(place.span, title, cause, remedy));
+        }
+        window
     }
 
     fn zone(
@@ -311,6 +339,13 @@ impl<'a> RuleReader<'a> {
         }
         Some(groups)
     }
+}
+
+/// A window that the file names, with its place.
+fn said_window(resolver: &mut Resolver<'_>, said: Option<At<String>>) -> Option<(At<String>, Duration)> {
+    // A window that no request fits into could never act.
+    let least = ATTEMPT_LIMIT + Duration::from_secs(5);
+    said.map(|said| (said.clone(), resolver.duration(Some(said), least, WINDOW_DEFAULT)))
 }
 
 /// What was read, or its trouble told at its place.

@@ -1,6 +1,10 @@
 //! The whole engine on one thread under virtual time, with the sandbox's model as the cloud: promises by their names.
 
+mod groups;
+mod isolation;
+mod order;
 mod plan_and_deed;
 mod promises;
 mod schedules;
+mod sky;
 mod world;

@@ -1,59 +1,52 @@
 //! A world for the engine: a clock that stands still until the engine waits, a cloud in memory, a journal in a folder.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use sunup::adapters::store::{Holder, SqliteStore};
-use sunup::daemon::engine::{AccountLine, Engine, EngineError, Input, Mode, Parts, PersonRun};
+use sunup::daemon::engine::{AccountLine, Engine, EngineError, Input, Mode, Parts, PersonRun, Reach};
 use sunup::daemon::rate::Bucket;
-use sunup::domain::name::{AccountName, Action, GroupName, RunId, ServerNo};
-use sunup::domain::outcome::{Reason, ReasonKind};
-use sunup::domain::retry::{Answer, Layer, Refusal};
-use sunup::domain::server::Condition;
+use sunup::domain::name::{AccountName, Action, GroupName, RunId};
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
-use sunup::ports::cloud::{ClockVerdict, Cloud, Exchange, ReadError, ReadTrouble, ServerView};
-use sunup::ports::notifier::{Notice, Notifier};
 use sunup::ports::store::{
     AttemptRecord, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
     StoredConfig, Turn,
 };
-use sunup::sandbox::model::{Deed, Mishap, Model, Server};
+use sunup::sandbox::model::{Model, Server};
 use sunup::settings::Settings;
 use sunup::settings::sources::Sources;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-/// What a mutating request meets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fate {
-    /// It is done, and the answer says so.
-    Done,
-    /// It is done, and the answer is lost.
-    DoneUnheard,
-    /// It is not done, and no answer comes.
-    Lost,
-    /// Nothing could be sent.
-    Unsent,
-    /// The gateway asks to wait 20 s.
-    Throttled,
-    /// It is accepted, and the servers fall back.
-    FallsBack,
-    /// The gateway refuses the keys.
-    Keys,
-}
+pub(crate) use crate::sky::{Bad, Fate};
+use crate::sky::{Ear, Home, Knocker, Sky};
 
 /// Everything outside the engine.
 pub(crate) struct Outside {
     pub(crate) wall: Timestamp,
     boot: Duration,
-    model: Model,
-    fates: VecDeque<Fate>,
+    pub(crate) model: Model,
+    pub(crate) fates: VecDeque<Fate>,
     /// Mutating requests: `HH:MM:SS action numbers`.
     pub(crate) asked: Vec<String>,
     /// How many reads came.
     pub(crate) reads: usize,
+    /// How many lists were read, each with all its pages.
+    pub(crate) lists: usize,
+    /// Servers that no request moves: what the cloud does with a batch that holds one.
+    pub(crate) bad: BTreeMap<String, Bad>,
+    /// When probes begin to pass; those not named never do.
+    pub(crate) opens: BTreeMap<String, Timestamp>,
+    /// Probes that are answered with a clear no.
+    pub(crate) shut: Vec<String>,
+    /// The servers that have this machine's address; `None` if its addresses cannot be known.
+    pub(crate) own: Option<Vec<String>>,
+    /// Reads and requests reach nobody from the first moment to the second.
+    pub(crate) outage: Option<(Timestamp, Timestamp)>,
+    /// Accounts whose keys are refused.
+    pub(crate) locked_out: Vec<String>,
     /// The cloud's clock minus ours.
     pub(crate) difference: SignedDuration,
     /// Whether reads reach the cloud.
@@ -66,7 +59,7 @@ pub(crate) struct Outside {
     until: Timestamp,
 }
 
-type Shared = Arc<Mutex<Outside>>;
+pub(crate) type Shared = Arc<Mutex<Outside>>;
 
 /// A world with a configuration.
 pub(crate) struct World {
@@ -93,6 +86,13 @@ impl World {
             fates: VecDeque::new(),
             asked: Vec::new(),
             reads: 0,
+            lists: 0,
+            bad: BTreeMap::new(),
+            opens: BTreeMap::new(),
+            shut: Vec::new(),
+            own: Some(Vec::new()),
+            outage: None,
+            locked_out: Vec::new(),
             difference: SignedDuration::ZERO,
             reachable: true,
             notices: Vec::new(),
@@ -163,6 +163,24 @@ impl World {
         self.change(|outside| outside.wall += SignedDuration::from_secs(seconds));
     }
 
+    /// A fleet of `count` servers from 1001 on instead, made by a closure from numbered ones.
+    pub(crate) fn fleet(self, count: u32, make: impl Fn(u32, &mut Server)) -> Self {
+        let servers = (1001..1001 + count).map(|no| {
+            let mut server = Server::new("access", &no.to_string(), &format!("srv-{no}"), "NSTOP", "NULL");
+            server.boot = (20_000_000, 20_000_000);
+            make(no, &mut server);
+            server
+        });
+        self.outside.lock().unwrap().model = Model::new(servers, 1);
+        self
+    }
+
+    /// Another configuration altogether.
+    pub(crate) fn only(mut self, text: &str) -> Self {
+        self.text = text.to_owned();
+        self
+    }
+
     /// Runs the engine for so long, then has it shut down tidily.
     pub(crate) async fn run(&mut self, seconds: u64) {
         self.run_with(seconds, vec![]).await.unwrap();
@@ -206,10 +224,12 @@ impl World {
             old_settings: old,
             config_problem: None,
             calendar_problem: None,
-            lines: lines(&self.outside, &clock, self.settings().accounts.values().next().unwrap().batch),
+            lines: lines(&self.outside, &clock, &self.settings()),
             clock,
             store,
             notifier: Arc::new(Ear(Arc::clone(&self.outside))),
+            prober: Arc::new(Knocker(Arc::clone(&self.outside))),
+            host: Arc::new(Home),
             io: tokio::runtime::Handle::current(),
             inputs: receiver,
             reports: inputs.clone(),
@@ -273,7 +293,7 @@ impl World {
     /// New settings with their accounts, for a reload.
     pub(crate) fn reload(&self) -> Input {
         let clock: Arc<dyn Clock> = Arc::new(Hand(Arc::clone(&self.outside)));
-        let lines = lines(&self.outside, &clock, 20);
+        let lines = lines(&self.outside, &clock, &self.settings());
         Input::Reload(Box::new(sunup::daemon::engine::Reload {
             settings: self.settings(),
             lines,
@@ -290,18 +310,39 @@ fn settings_of(config: &ConfigText) -> Settings {
 
 /// A command by a person for one group.
 pub(crate) fn command(action: Action, group: &str) -> (Input, oneshot::Receiver<Result<RunId, String>>) {
-    let (reply, answer) = oneshot::channel();
-    let groups = vec![GroupName::new(group).unwrap()];
-    (
-        Input::Command { run: PersonRun { action, groups, servers: vec![], who: "tester".into() }, reply },
-        answer,
-    )
+    given(person(action, group))
 }
 
-fn lines(outside: &Shared, clock: &Arc<dyn Clock>, batch: usize) -> BTreeMap<AccountName, AccountLine> {
-    let bucket = Arc::new(Bucket::new(5, Arc::clone(clock)));
-    let line = AccountLine { cloud: Arc::new(Sky(Arc::clone(outside))), bucket, batch };
-    BTreeMap::from([(AccountName::new("main").unwrap(), line)])
+/// A command; the receiver must be kept, since a command whose giver has gone is not carried out.
+pub(crate) fn given(run: PersonRun) -> (Input, oneshot::Receiver<Result<RunId, String>>) {
+    let (reply, answer) = oneshot::channel();
+    (Input::Command { run, reply }, answer)
+}
+
+/// What a person wants of a group.
+pub(crate) fn person(action: Action, group: &str) -> PersonRun {
+    let groups = vec![GroupName::new(group).unwrap()];
+    let (reach, waived, servers) = (Reach::Alone, BTreeSet::new(), vec![]);
+    PersonRun { action, groups, servers, reach, waived, who: "tester".into() }
+}
+
+fn lines(
+    outside: &Shared,
+    clock: &Arc<dyn Clock>,
+    settings: &Settings,
+) -> BTreeMap<AccountName, AccountLine> {
+    let line = |account: &sunup::settings::Account| {
+        let bucket = Arc::new(Bucket::new(account.rate, Arc::clone(clock)));
+        let key = key_of(account.name.as_str());
+        let cloud = Arc::new(Sky { outside: Arc::clone(outside), key });
+        (account.name.clone(), AccountLine { cloud, bucket, batch: account.batch })
+    };
+    settings.accounts.values().map(line).collect()
+}
+
+/// The access key of an account: what the model knows it by.
+fn key_of(account: &str) -> String {
+    if account == "main" { "access".into() } else { account.into() }
 }
 
 impl Outside {
@@ -310,7 +351,7 @@ impl Outside {
         self.boot += by;
     }
 
-    fn micros(&self) -> i64 {
+    pub(crate) fn micros(&self) -> i64 {
         // The cloud's own time does not follow our clock when that is set.
         i64::try_from(self.boot.as_micros()).unwrap()
     }
@@ -366,90 +407,6 @@ impl Timer for VirtualTimer {
             }
         }
         Woken::Due
-    }
-}
-
-struct Sky(Shared);
-
-fn refusal(status: u16, code: &str, retry_after: Option<Duration>) -> Answer {
-    let (layer, text) = (Layer::Gateway, "refused".to_owned());
-    Answer::Refused(Refusal { status, layer, code: code.into(), text, request_id: None, retry_after })
-}
-
-#[async_trait]
-impl Cloud for Sky {
-    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer> {
-        let mut outside = self.0.lock().unwrap();
-        let numbers: Vec<String> = servers.iter().map(ToString::to_string).collect();
-        let line = format!("{} {action} {}", outside.wall.strftime("%H:%M:%S"), numbers.join(" "));
-        outside.asked.push(line);
-        let fate = outside.fates.pop_front().unwrap_or(Fate::Done);
-        let now = outside.micros();
-        outside.model.advance(now);
-        let deed = match action {
-            Action::Start => Deed::Start,
-            Action::Stop => Deed::Stop,
-        };
-        let mishap = if fate == Fate::FallsBack { Mishap::FallsBack } else { Mishap::None };
-        let done = matches!(fate, Fate::Done | Fate::DoneUnheard | Fate::FallsBack);
-        let acted = done.then(|| outside.model.act("access", deed, &numbers, |_| mishap, now).1);
-        let lost = Answer::Unanswered(Reason::new(ReasonKind::NoAnswer, "the connection broke"));
-        let result = match (fate, acted) {
-            (Fate::DoneUnheard | Fate::Lost, _) => lost,
-            (Fate::Unsent, _) => Answer::NotSent(Reason::new(ReasonKind::Unreachable, "connection refused")),
-            (Fate::Throttled, _) => refusal(429, "420", Some(Duration::from_secs(20))),
-            (Fate::Keys, _) => refusal(401, "200", None),
-            (_, Some(Err(refused))) => Answer::Refused(Refusal {
-                status: 400,
-                layer: Layer::Server,
-                code: refused.code,
-                text: refused.text,
-                request_id: None,
-                retry_after: None,
-            }),
-            _ => Answer::Accepted { listed: servers.iter().cloned().collect(), request_id: None },
-        };
-        Exchange { result, clock: ClockVerdict::Differs(outside.difference) }
-    }
-
-    async fn look(&self, servers: &[ServerNo], _: Duration) -> Exchange<Result<Vec<ServerView>, ReadError>> {
-        let mut outside = self.0.lock().unwrap();
-        outside.reads += 1;
-        if !outside.reachable {
-            let reason = Reason::new(ReasonKind::Unreachable, "connection refused");
-            let result = Err(ReadError { reason, trouble: ReadTrouble::Down });
-            return Exchange { result, clock: ClockVerdict::Unheard };
-        }
-        let now = outside.micros();
-        outside.model.advance(now);
-        let views = outside
-            .model
-            .all()
-            .filter_map(|server| {
-                let no = servers.iter().find(|no| no.as_str() == server.no)?.clone();
-                let condition = Condition::from_codes(&server.status, &server.operation);
-                Some(ServerView { no, name: Some(server.name.clone()), condition, booted: None })
-            })
-            .collect();
-        Exchange { result: Ok(views), clock: ClockVerdict::Differs(outside.difference) }
-    }
-
-    async fn greet(&self) -> Exchange<Result<(), ReadError>> {
-        let outside = self.0.lock().unwrap();
-        if !outside.reachable {
-            let reason = Reason::new(ReasonKind::Unreachable, "connection refused");
-            let result = Err(ReadError { reason, trouble: ReadTrouble::Down });
-            return Exchange { result, clock: ClockVerdict::Unheard };
-        }
-        Exchange { result: Ok(()), clock: ClockVerdict::Differs(outside.difference) }
-    }
-}
-
-struct Ear(Shared);
-
-impl Notifier for Ear {
-    fn tell(&self, notice: &Notice) {
-        self.0.lock().unwrap().notices.push(format!("{}: {}", notice.kind.word(), notice.text));
     }
 }
 

@@ -78,10 +78,12 @@ fn mistakes_on_the_command_line_are_told_with_the_remedy() {
     let bench = Bench::new(&[]);
     bench.configure(GROUPS);
     let _daemon = bench.daemon_in_force();
-    let table: [(&[&str], i32, &str); 8] = [
+    let table: [(&[&str], i32, &str); 10] = [
         (&["start", "wbe"], 2, "the configuration has `web`"),
         (&["start"], 2, "name a group, or a server with --server"),
-        (&["start", "--server", "abc"], 2, "no server instance number"),
+        (&["start", "--server", "abc"], 2, "no server `abc` is known"),
+        (&["start", "web", "--ignore-dependents"], 2, "goes with stop"),
+        (&["groups", "wbe"], 2, "the configuration has `web`"),
         (&["history", "99"], 2, "there is no run 99"),
         (&["plan", "--from", "soon"], 2, "is no moment"),
         (&["plan", "--rule", "none"], 2, "there is no rule `none`"),

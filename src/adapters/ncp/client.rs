@@ -1,6 +1,7 @@
 //! One account's client: sends each request once, signed just before it leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -11,14 +12,19 @@ use jiff::fmt::rfc2822;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::encode::{Operation, Parameters, Wire, wire};
+use super::encode::{Operation, Parameters, Wire, is_plain, wire};
 use super::read::{Said, Success, read};
+use super::role::RoleKeys;
 use super::sign::signature;
+use super::tags;
+use crate::domain::group::Tag;
 use crate::domain::name::{Action, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::retry::{Answer, Layer, Refusal};
 use crate::ports::clock::Clock;
-use crate::ports::cloud::{ClockVerdict, Cloud, Exchange, Pace, ReadError, ReadTrouble, ServerView};
+use crate::ports::cloud::{
+    ClockVerdict, Cloud, Exchange, Inventory, Pace, ReadError, ReadTrouble, Scope, ServerView,
+};
 
 pub use crate::domain::target::ATTEMPT_LIMIT;
 
@@ -32,6 +38,8 @@ const CLOCK_DIFFERENCE_LARGE: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_DIFFERENCE_NOISE: SignedDuration = SignedDuration::from_secs(2);
 /// How many servers one page of a list holds.
 const PAGE_SIZE: u32 = 100;
+/// The most addresses of one machine that are asked for.
+const ADDRESSES_MAX: usize = 32;
 /// The most pages that one list may have.
 const PAGES_MAX: u32 = 200;
 
@@ -43,12 +51,31 @@ pub struct KeyPair {
     pub secret: SecretString,
 }
 
+/// Where an account's keys come from.
+pub enum KeySource {
+    /// They are as they are, or cannot be had.
+    Fixed(Result<Arc<KeyPair>, String>),
+    /// Temporary ones of the machine's role.
+    Role(RoleKeys),
+}
+
+/// Where an account's requests go.
+pub struct Endpoints {
+    /// The server API: scheme and host.
+    pub servers: String,
+    /// The Resource Manager, which knows the tags: scheme and host, or why there is none.
+    pub resources: Result<String, String>,
+    /// The region code.
+    pub region: String,
+}
+
 /// The NCP API of one account.
 pub struct NcpCloud {
     account: String,
     base: String,
+    resources: Result<String, String>,
     region: String,
-    keys: Result<KeyPair, String>,
+    keys: KeySource,
     http: Result<reqwest::Client, String>,
     clock: Arc<dyn Clock>,
     pace: Arc<dyn Pace>,
@@ -61,9 +88,8 @@ impl NcpCloud {
     /// call then says so, and other accounts go on.
     pub fn new(
         account: &str,
-        base: &str,
-        region: &str,
-        keys: Result<KeyPair, String>,
+        endpoints: Endpoints,
+        keys: KeySource,
         extra_roots: Result<Vec<reqwest::Certificate>, String>,
         clock: Arc<dyn Clock>,
         pace: Arc<dyn Pace>,
@@ -71,8 +97,9 @@ impl NcpCloud {
         let http = extra_roots.and_then(http_client);
         Self {
             account: account.to_owned(),
-            base: base.to_owned(),
-            region: region.to_owned(),
+            base: endpoints.servers,
+            resources: endpoints.resources,
+            region: endpoints.region,
             keys,
             http,
             clock,
@@ -82,51 +109,77 @@ impl NcpCloud {
     }
 
     /// Sends one request once.
-    async fn send(&self, operation: Operation, parameters: &Parameters, limit: Duration) -> Exchange<Sent> {
+    async fn send(
+        &self,
+        operation: Operation,
+        parameters: &Parameters,
+        limit: Duration,
+    ) -> Exchange<Sent<Success>> {
         let wire = wire(&self.base, operation, parameters);
+        self.exchange(&self.base, &wire, limit, |body| read(operation, body)).await
+    }
+
+    /// Sends one request once, and reads what the answer says.
+    async fn exchange<T>(
+        &self,
+        base: &str,
+        wire: &Wire,
+        limit: Duration,
+        read: impl FnOnce(&[u8]) -> Said<T>,
+    ) -> Exchange<Sent<T>> {
         let not_sent = |kind, text: String| Exchange {
             result: Sent::Unsent(Reason::new(kind, text)),
             clock: ClockVerdict::Unheard,
         };
         let keys = match &self.keys {
+            KeySource::Fixed(keys) => keys.clone(),
+            KeySource::Role(role) => role.current(self.clock.now()).await,
+        };
+        let keys = match keys {
             Ok(keys) => keys,
-            Err(problem) => return not_sent(ReasonKind::Credentials, problem.clone()),
+            Err(problem) => return not_sent(ReasonKind::Credentials, problem),
         };
         let http = match &self.http {
             Ok(http) => http,
             Err(problem) => return not_sent(ReasonKind::Unreachable, problem.clone()),
         };
-        let request = match self.signed(http, &wire, keys, limit) {
+        let request = match self.signed(http, base, wire, &keys, limit) {
             Ok(request) => request,
             Err(error) => return not_sent(ReasonKind::Unreachable, chain(&error)),
         };
         match http.execute(request).await {
-            Err(error) if error.is_connect() || error.is_builder() => not_sent(
-                ReasonKind::Unreachable,
-                format!("no connection to {}: {}", self.base, chain(&error)),
-            ),
+            Err(error) if error.is_connect() || error.is_builder() => {
+                not_sent(ReasonKind::Unreachable, format!("no connection to {base}: {}", chain(&error)))
+            }
             Err(error) => {
-                let result = Sent::Lost(self.loss(&error, limit));
+                let result = Sent::Lost(loss(base, &error, limit));
                 Exchange { result, clock: ClockVerdict::Unheard }
             }
-            Ok(response) => self.receive(operation, response, limit).await,
+            Ok(response) => {
+                let received = self.receive(base, response, limit, read).await;
+                if let (KeySource::Role(role), Sent::Refused(Refusal { status: 401, .. })) =
+                    (&self.keys, &received.result)
+                {
+                    // The metadata service may have newer ones than those that were just refused.
+                    role.refused();
+                }
+                received
+            }
         }
     }
 
     fn signed(
         &self,
         http: &reqwest::Client,
+        base: &str,
         wire: &Wire,
         keys: &KeyPair,
         limit: Duration,
     ) -> reqwest::Result<reqwest::Request> {
-        let url = format!("{}{}", self.base, wire.target);
-        let mut request = match &wire.form {
+        let url = format!("{base}{}", wire.target);
+        let mut request = match &wire.body {
             None => http.get(url),
-            Some(form) => http
-                .post(url)
-                .header(CONTENT_TYPE, "application/x-www-form-urlencoded; charset=utf-8")
-                .body(form.clone()),
+            Some((kind, body)) => http.post(url).header(CONTENT_TYPE, *kind).body(body.clone()),
         }
         .timeout(limit)
         .build()?;
@@ -151,12 +204,13 @@ impl NcpCloud {
         Ok(request)
     }
 
-    async fn receive(
+    async fn receive<T>(
         &self,
-        operation: Operation,
+        base: &str,
         mut response: reqwest::Response,
         limit: Duration,
-    ) -> Exchange<Sent> {
+        read: impl FnOnce(&[u8]) -> Said<T>,
+    ) -> Exchange<Sent<T>> {
         let clock = self.compare_clocks(response.headers());
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
@@ -168,33 +222,24 @@ impl NcpCloud {
                 }
                 Ok(Some(_)) => break Some(format!("the answer is larger than {BODY_BYTES_MAX} bytes")),
                 Ok(None) => break None,
-                Err(error) => break Some(self.loss(&error, limit).text),
+                Err(error) => break Some(loss(base, &error, limit).text),
             }
         };
         let refusal = |layer, code, text, request_id| {
             Sent::Refused(Refusal { status, layer, code, text, request_id, retry_after })
         };
-        let result = match (broken, read(operation, &body)) {
+        let result = match (broken, read(&body)) {
             // Without a whole answer a success is none; a refusal stands in the status line already.
             (Some(problem), _) if status < 300 => Sent::Lost(Reason::new(ReasonKind::NoAnswer, problem)),
             (Some(problem), _) => refusal(Layer::Unreadable, String::new(), problem, None),
             (None, Said::Success(success)) if (200..300).contains(&status) => Sent::Success(success),
-            (None, Said::Success(success)) => {
+            (None, Said::Success(_)) => {
                 let text = "an answer in the form of a success".to_owned();
-                refusal(Layer::Unreadable, String::new(), text, success.request_id)
+                refusal(Layer::Unreadable, String::new(), text, None)
             }
             (None, Said::Error { layer, code, text, request_id }) => refusal(layer, code, text, request_id),
         };
         Exchange { result, clock }
-    }
-
-    fn loss(&self, error: &reqwest::Error, limit: Duration) -> Reason {
-        let text = if error.is_timeout() {
-            format!("no whole answer from {} within {}s", self.base, limit.as_secs())
-        } else {
-            format!("the connection to {} broke: {}", self.base, chain(error))
-        };
-        Reason::new(ReasonKind::NoAnswer, text)
     }
 
     /// Measures the difference on every answer; a large one is logged and corrects the time of signing.
@@ -222,17 +267,13 @@ impl NcpCloud {
     }
 
     /// All pages of a list, each read paced and within the limit.
-    async fn pages(
-        &self,
-        servers: &[ServerNo],
-        limit: Duration,
-    ) -> Exchange<Result<Vec<ServerView>, Failed>> {
+    async fn pages(&self, filter: &Parameters, limit: Duration) -> Exchange<Result<Vec<ServerView>, Failed>> {
         let mut found: BTreeMap<ServerNo, ServerView> = BTreeMap::new();
         let mut clock = ClockVerdict::Unheard;
         let mut rows = 0_u64;
         for page in 1..=PAGES_MAX {
             self.pace.turn().await;
-            let parameters = Parameters::of_region(&self.region).servers(servers).page(page, PAGE_SIZE);
+            let parameters = filter.clone().page(page, PAGE_SIZE);
             let sent = self.send(Operation::List, &parameters, limit).await;
             clock = sent.clock;
             let success = match sent.result {
@@ -263,15 +304,15 @@ impl NcpCloud {
 }
 
 /// What came of one request, whatever it asked.
-enum Sent {
-    Success(Success),
+enum Sent<T> {
+    Success(T),
     Refused(Refusal),
     Unsent(Reason),
     Lost(Reason),
 }
 
 /// A read that gave no success.
-struct Failed(Sent);
+struct Failed(Sent<Success>);
 
 impl Failed {
     /// Whether the server API itself refused the filter, as it may for a number that it does not know.
@@ -280,7 +321,14 @@ impl Failed {
     }
 
     fn error(self) -> ReadError {
-        let (reason, trouble) = match self.0 {
+        self.0.trouble()
+    }
+}
+
+impl<T> Sent<T> {
+    /// What it says about the account, where it is no success.
+    fn trouble(self) -> ReadError {
+        let (reason, trouble) = match self {
             Sent::Refused(refusal) => {
                 let words = refusal.words();
                 match refusal.status {
@@ -329,10 +377,11 @@ impl Cloud for NcpCloud {
         let mut found = Vec::new();
         let mut clock = ClockVerdict::Unheard;
         for some in servers.chunks(usize::try_from(PAGE_SIZE).unwrap_or(100)) {
-            let mut pages = self.pages(some, limit).await;
+            let region = Parameters::of_region(&self.region);
+            let mut pages = self.pages(&region.clone().servers(some), limit).await;
             if matches!(&pages.result, Err(failed) if failed.refused_filter()) {
                 // One number that the API does not know must not hide the others: read all and pick.
-                pages = self.pages(&[], limit).await;
+                pages = self.pages(&region, limit).await;
             }
             clock = pages.clock;
             match pages.result {
@@ -340,6 +389,53 @@ impl Cloud for NcpCloud {
                 Err(failed) => {
                     return Exchange { result: Err(failed.error()), clock };
                 }
+            }
+        }
+        Exchange { result: Ok(found), clock }
+    }
+
+    async fn list(&self, scope: &Scope, limit: Duration) -> Exchange<Result<Inventory, ReadError>> {
+        let region = Parameters::of_region(&self.region);
+        let filters = match &scope.vpcs {
+            Some(vpcs) if vpcs.iter().all(|vpc| is_plain(vpc)) => {
+                vpcs.iter().map(|vpc| region.clone().vpc(vpc)).collect()
+            }
+            _ => vec![region],
+        };
+        let mut inventory = Inventory::default();
+        let mut clock = ClockVerdict::Unheard;
+        for filter in filters {
+            let pages = self.pages(&filter, limit).await;
+            clock = pages.clock;
+            match pages.result {
+                Ok(servers) => inventory.servers.extend(servers),
+                Err(failed) => return Exchange { result: Err(failed.error()), clock },
+            }
+        }
+        for tag in &scope.tags {
+            let tagged = self.tagged(tag, &inventory.servers, limit).await;
+            clock = tagged.clock;
+            match tagged.result {
+                Ok(servers) => drop(inventory.tagged.insert(tag.clone(), servers)),
+                Err(error) => return Exchange { result: Err(error), clock },
+            }
+        }
+        Exchange { result: Ok(inventory), clock }
+    }
+
+    async fn at_addresses(&self, addresses: &[IpAddr]) -> Exchange<Result<Vec<ServerNo>, ReadError>> {
+        let mut found = Vec::new();
+        let mut clock = ClockVerdict::Unheard;
+        // The provider's networks have no IPv6, and an address that the filter does not understand must not end the search.
+        for address in addresses.iter().filter(|address| address.is_ipv4()).take(ADDRESSES_MAX) {
+            let filter = Parameters::of_region(&self.region).address(*address);
+            let pages = self.pages(&filter, ATTEMPT_LIMIT).await;
+            clock = pages.clock;
+            match pages.result {
+                // Whether the filter matches whole addresses is not documented; more than one hit would show that it does not,
+                // and then all of them count, since a stop of this machine is what must not happen.
+                Ok(servers) => found.extend(servers.into_iter().map(|server| server.no)),
+                Err(failed) => return Exchange { result: Err(failed.error()), clock },
             }
         }
         Exchange { result: Ok(found), clock }
@@ -354,6 +450,55 @@ impl Cloud for NcpCloud {
         };
         Exchange { result, clock: sent.clock }
     }
+}
+
+impl NcpCloud {
+    /// The servers that carry a tag, of those that a list has shown.
+    async fn tagged(
+        &self,
+        tag: &Tag,
+        servers: &[ServerView],
+        limit: Duration,
+    ) -> Exchange<Result<BTreeSet<ServerNo>, ReadError>> {
+        let base = match &self.resources {
+            Ok(base) => base,
+            Err(problem) => {
+                let reason = Reason::new(ReasonKind::Api, problem.clone());
+                let result = Err(ReadError { reason, trouble: ReadTrouble::Odd });
+                return Exchange { result, clock: ClockVerdict::Unheard };
+            }
+        };
+        let known: BTreeMap<&str, &ServerView> =
+            servers.iter().map(|server| (server.no.as_str(), server)).collect();
+        let mut found = BTreeSet::new();
+        let mut clock = ClockVerdict::Unheard;
+        for page in 0..PAGES_MAX {
+            self.pace.turn().await;
+            let wire = tags::wire(tag, &self.region, page);
+            let sent = self.exchange(base, &wire, limit, tags::read).await;
+            clock = sent.clock;
+            match sent.result {
+                Sent::Success(resources) => {
+                    found.extend(resources.items.iter().filter_map(|item| item.server_among(&known)));
+                    if !resources.has_more {
+                        return Exchange { result: Ok(found), clock };
+                    }
+                }
+                other => return Exchange { result: Err(other.trouble()), clock },
+            }
+        }
+        let reason = Reason::new(ReasonKind::Api, "the list of tagged resources does not end");
+        Exchange { result: Err(ReadError { reason, trouble: ReadTrouble::Odd }), clock }
+    }
+}
+
+fn loss(base: &str, error: &reqwest::Error, limit: Duration) -> Reason {
+    let text = if error.is_timeout() {
+        format!("no whole answer from {base} within {}s", limit.as_secs())
+    } else {
+        format!("the connection to {base} broke: {}", chain(error))
+    };
+    Reason::new(ReasonKind::NoAnswer, text)
 }
 
 fn http_client(extra_roots: Vec<reqwest::Certificate>) -> Result<reqwest::Client, String> {
@@ -379,7 +524,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 }
 
 /// An error with its sources on one line. Without the URL, which the caller names as far as it should be seen.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut words: Vec<String> = Vec::new();
     let mut source = std::error::Error::source(error);
     while let Some(error) = source {

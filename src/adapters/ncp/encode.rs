@@ -1,5 +1,7 @@
 //! Requests as they stand on the wire: one URL, or a form where the URL would be too long.
 
+use std::net::IpAddr;
+
 use crate::domain::name::{Action, ServerNo};
 
 /// The longest URL that is sent; longer ones become a form.
@@ -32,7 +34,12 @@ impl Operation {
     }
 }
 
-/// Parameters in order. Names and values are letters, digits, `.` and `-`, so they need no encoding.
+/// Whether a text can stand in a query as it is.
+pub(super) fn is_plain(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}
+
+/// Parameters in order. Names and values are letters, digits, `.`, `:` and `-`, so they need no encoding.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Parameters(Vec<(String, String)>);
 
@@ -45,6 +52,18 @@ impl Parameters {
         for (index, no) in servers.iter().enumerate() {
             self.0.push((format!("serverInstanceNoList.{}", index + 1), no.to_string()));
         }
+        self
+    }
+
+    /// Only servers of a VPC. The text must be letters, digits and `-`: [`is_plain`].
+    pub(super) fn vpc(mut self, vpc: &str) -> Self {
+        self.0.push(("vpcNo".into(), vpc.into()));
+        self
+    }
+
+    /// Only servers with an address.
+    pub(super) fn address(mut self, address: IpAddr) -> Self {
+        self.0.push(("ip".into(), address.to_string()));
         self
     }
 
@@ -67,17 +86,20 @@ pub(super) struct Wire {
     pub(super) method: &'static str,
     /// Path and query: what is signed, and what is sent.
     pub(super) target: String,
-    /// The form, for POST.
-    pub(super) form: Option<String>,
+    /// The body and its type, for POST.
+    pub(super) body: Option<(&'static str, String)>,
 }
+
+/// The type of a form.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 pub(super) fn wire(base: &str, operation: Operation, parameters: &Parameters) -> Wire {
     let path = format!("/vserver/v2/{}", operation.name());
     let parameters = parameters.encoded();
     if base.len() + path.len() + 1 + parameters.len() > URL_BYTES_MAX {
-        return Wire { method: "POST", target: path, form: Some(parameters) };
+        return Wire { method: "POST", target: path, body: Some((FORM, parameters)) };
     }
-    Wire { method: "GET", target: format!("{path}?{parameters}"), form: None }
+    Wire { method: "GET", target: format!("{path}?{parameters}"), body: None }
 }
 
 #[cfg(test)]
@@ -110,7 +132,7 @@ mod tests {
         assert_eq!(short.method, "GET");
         assert!(base.len() + short.target.len() <= URL_BYTES_MAX);
         assert_eq!((long.method, long.target.as_str()), ("POST", "/vserver/v2/startServerInstances"));
-        let form = long.form.unwrap();
+        let (_, form) = long.body.unwrap();
         assert!(
             form.contains("serverInstanceNoList.80=100000079") && form.ends_with("responseFormatType=json")
         );

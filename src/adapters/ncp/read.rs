@@ -7,7 +7,7 @@ use super::encode::Operation;
 use super::tree::tree;
 use crate::domain::name::ServerNo;
 use crate::domain::retry::Layer;
-use crate::domain::server::Condition;
+use crate::domain::server::{Condition, Traits};
 use crate::ports::cloud::ServerView;
 
 /// How much of an unreadable body is shown, in characters.
@@ -15,8 +15,8 @@ const EXCERPT_CHARS_MAX: usize = 300;
 
 /// What a body says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
-    Success(Success),
+pub(super) enum Said<T> {
+    Success(T),
     Error { layer: Layer, code: String, text: String, request_id: Option<String> },
 }
 
@@ -30,20 +30,12 @@ pub(super) struct Success {
 }
 
 /// Reads a body, whatever the HTTP status was.
-pub(super) fn read(operation: Operation, body: &[u8]) -> Said {
+pub(super) fn read(operation: Operation, body: &[u8]) -> Said<Success> {
     let Some(Value::Object(root)) = tree(body) else {
         return unreadable(body);
     };
-    if let Some(error) = root.get("error") {
-        return Said::Error {
-            layer: Layer::Gateway,
-            code: text(error, &["errorCode"]).unwrap_or_default(),
-            text: gateway_text(error),
-            request_id: None,
-        };
-    }
-    if let Some(error) = root.get("responseError") {
-        return server_error(error);
+    if let Some(error) = told_error(&root) {
+        return error;
     }
     let Some(response) = root.get(&format!("{}Response", operation.name())) else {
         return unreadable(body);
@@ -60,6 +52,19 @@ pub(super) fn read(operation: Operation, body: &[u8]) -> Said {
     }
 }
 
+/// An error of either layer, where the answer is one.
+pub(super) fn told_error<T>(root: &serde_json::Map<String, Value>) -> Option<Said<T>> {
+    if let Some(error) = root.get("error") {
+        return Some(Said::Error {
+            layer: Layer::Gateway,
+            code: text(error, &["errorCode"]).unwrap_or_default(),
+            text: gateway_text(error),
+            request_id: None,
+        });
+    }
+    root.get("responseError").map(server_error)
+}
+
 fn gateway_text(error: &Value) -> String {
     let message = text(error, &["message"]).unwrap_or_default();
     match text(error, &["details"]).filter(|details| !details.is_empty() && *details != message) {
@@ -68,7 +73,7 @@ fn gateway_text(error: &Value) -> String {
     }
 }
 
-fn server_error(error: &Value) -> Said {
+fn server_error<T>(error: &Value) -> Said<T> {
     Said::Error {
         layer: Layer::Server,
         code: text(error, &["returnCode", "responseCode"]).unwrap_or_default(),
@@ -77,7 +82,7 @@ fn server_error(error: &Value) -> Said {
     }
 }
 
-fn unreadable(body: &[u8]) -> Said {
+pub(super) fn unreadable<T>(body: &[u8]) -> Said<T> {
     let text = String::from_utf8_lossy(body.get(..body.len().min(4 * EXCERPT_CHARS_MAX)).unwrap_or(body));
     let text = if body.is_empty() { "an empty answer".into() } else { shortened(&text) };
     Said::Error { layer: Layer::Unreadable, code: String::new(), text, request_id: None }
@@ -95,7 +100,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// The first of several fields that holds a string, a number or a boolean, as text.
-fn text(value: &Value, fields: &[&str]) -> Option<String> {
+pub(super) fn text(value: &Value, fields: &[&str]) -> Option<String> {
     fields.iter().find_map(|field| match value.get(field)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -104,12 +109,12 @@ fn text(value: &Value, fields: &[&str]) -> Option<String> {
     })
 }
 
-fn list<'a>(value: &'a Value, field: &str) -> Option<&'a [Value]> {
+pub(super) fn list<'a>(value: &'a Value, field: &str) -> Option<&'a [Value]> {
     value.get(field).and_then(Value::as_array).map(Vec::as_slice)
 }
 
 /// A name as it can stand in a log line or on a terminal: no control characters, nothing that turns the text around.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let odd = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -122,13 +127,23 @@ fn server(value: &Value) -> Option<ServerView> {
     let no = ServerNo::from_answer(&text(value, &["serverInstanceNo"])?)?;
     let code = |field: &str| value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default();
     let condition = Condition::from_codes(&code("serverInstanceStatus"), &code("serverInstanceOperation"));
-    let name = text(value, &["serverName"]).map(|name| plain(&name)).filter(|name| !name.is_empty());
+    let word = |field: &str| text(value, &[field]).map(|word| plain(&word)).unwrap_or_default();
+    let traits = Traits {
+        name: Some(word("serverName")).filter(|name| !name.is_empty()),
+        vpc: word("vpcNo"),
+        subnet: word("subnetNo"),
+        zone: word("zoneCode"),
+        spec: word("serverSpecCode"),
+        hypervisor: plain(&code("hypervisorType")),
+        product: word("serverProductCode"),
+        kind: plain(&code("serverInstanceType")),
+    };
     let booted = text(value, &["uptime"]).and_then(|text| moment(&text));
-    Some(ServerView { no, name, condition, booted })
+    Some(ServerView { no, traits, condition, booted })
 }
 
 /// A moment as the cloud writes it: `2025-06-19T16:49:07+0900`, an offset without a colon; with one will do too.
-fn moment(text: &str) -> Option<Timestamp> {
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     Zoned::strptime("%Y-%m-%dT%H:%M:%S%z", text)
         .map(|zoned| zoned.timestamp())
         .ok()
@@ -164,7 +179,7 @@ mod tests {
         assert_eq!(success.total_rows, Some(1));
         let server = &success.servers.unwrap()[0];
         assert_eq!(server.no.as_str(), "******8773");
-        assert_eq!(server.name.as_deref(), Some("test-***"));
+        assert_eq!(server.traits.name.as_deref(), Some("test-***"));
         assert_eq!(server.condition.to_string(), "NSTOP/START");
         assert_eq!(server.booted, Some("2025-06-19T07:49:07Z".parse().unwrap()));
     }
@@ -259,7 +274,7 @@ mod tests {
                 {"serverInstanceNo": "1", "serverName": "a\u001b[31mb\nerror c\u202ed"}]}}"#,
         );
 
-        assert_eq!(found.servers.unwrap()[0].name.as_deref(), Some("a?[31mb?error c?d"));
+        assert_eq!(found.servers.unwrap()[0].traits.name.as_deref(), Some("a?[31mb?error c?d"));
     }
 
     #[test]
@@ -281,7 +296,7 @@ mod tests {
 
         let server = &found.servers.unwrap()[0];
         assert_eq!(server.condition.to_string(), "RUN/SHTDN");
-        assert_eq!(server.name.as_deref(), Some("a&b"));
+        assert_eq!(server.traits.name.as_deref(), Some("a&b"));
         assert_eq!(found.total_rows, Some(1));
     }
 }

@@ -13,7 +13,7 @@ use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, R
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
     AttemptRecord, ConfigText, CoveredMark, Entry, HistoryQuery, MissedRange, OpenRun, Opening, Origin,
-    RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord,
+    Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
 };
 
 /// What a row does not tell although it should.
@@ -70,18 +70,35 @@ fn head(row: &SqliteRow) -> Result<RunHead, Odd> {
         (Some(rule), _) => Origin::Rule(rule_name(&rule)?),
         (None, who) => Origin::Person(who.unwrap_or_default()),
     };
-    let groups: String = row.try_get("groups")?;
-    let groups: Vec<String> = serde_json::from_str(&groups).map_err(|error| odd(error.to_string()))?;
-    let groups: Result<Vec<_>, _> = groups.iter().map(|group| GroupName::new(group)).collect();
+    let waived = words(row, "waived")?;
+    let waived = waived
+        .iter()
+        .map(|word| Waiver::from_word(word).ok_or_else(|| odd(format!("unknown waiver `{word}`"))));
     Ok(RunHead {
         origin,
         action: action(row)?,
-        groups: groups.map_err(|error| odd(error.to_string()))?,
+        groups: groups(row, "groups")?,
         planned: moment(row, "planned")?,
         due: moment(row, "due")?,
         window_end: moment(row, "window_end")?,
         claimed: moment(row, "claimed")?,
+        waived: waived.collect::<Result<_, Odd>>()?,
     })
+}
+
+/// A JSON list of words.
+fn words(row: &SqliteRow, column: &str) -> Result<Vec<String>, Odd> {
+    let text: String = row.try_get(column)?;
+    serde_json::from_str(&text).map_err(|error| odd(format!("column `{column}`: {error}")))
+}
+
+fn groups<C: FromIterator<GroupName>>(row: &SqliteRow, column: &str) -> Result<C, Odd> {
+    let name = |word: &String| GroupName::new(word).map_err(|error| odd(format!("group `{word}`: {error}")));
+    words(row, column)?.iter().map(name).collect()
+}
+
+fn resolution(row: &SqliteRow) -> Result<Resolution, Odd> {
+    Ok(Resolution { pending: groups(row, "pending")?, empty: groups(row, "empty")? })
 }
 
 fn target(row: &SqliteRow) -> Result<TargetRecord, Odd> {
@@ -90,6 +107,7 @@ fn target(row: &SqliteRow) -> Result<TargetRecord, Odd> {
     let target = Target {
         server: server(row)?,
         name: row.try_get("name")?,
+        groups: groups(row, "groups")?,
         limit: Duration::from_millis(u64::try_from(limit).unwrap_or(0)),
         progress: row::from_json(&progress)
             .ok_or_else(|| odd(format!("progress is not understood: {progress}")))?,
@@ -127,7 +145,7 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
     let mut runs: BTreeMap<RunId, OpenRun> = BTreeMap::new();
     for row in &rows {
         let id = RunId(row.try_get("id")?);
-        runs.insert(id, OpenRun { id, head: head(row)?, targets: Vec::new() });
+        runs.insert(id, OpenRun { id, head: head(row)?, targets: Vec::new(), resolution: resolution(row)? });
     }
     let rows = sqlx::query("SELECT t.* FROM targets t JOIN runs r ON r.id = t.run WHERE r.outcome IS NULL")
         .fetch_all(&store.writer)
@@ -169,9 +187,16 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
     let unanswered: Result<Vec<_>, Odd> =
         unanswered.iter().map(|row| Ok((server(row)?, action(row)?, moment(row, "intended")?))).collect();
     let recent_attempts: Result<Vec<_>, _> = recent.iter().map(|row| moment(row, "intended")).collect();
+    let mut sizes = BTreeMap::new();
+    for row in &sqlx::query("SELECT name, servers FROM group_sizes").fetch_all(&store.writer).await? {
+        let (name, servers): (String, i64) = (row.try_get("name")?, row.try_get("servers")?);
+        let name = GroupName::new(&name).map_err(|error| odd(format!("group `{name}`: {error}")))?;
+        sizes.insert(name, usize::try_from(servers).unwrap_or(0));
+    }
     Ok(Opening {
         runs: runs.into_values().collect(),
         marks,
+        sizes,
         last_attempt: last.try_get("last")?,
         recent_attempts: recent_attempts?,
         unanswered: unanswered?,

@@ -6,10 +6,10 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Row, Sqlite, Transaction};
 
 use super::{SqliteStore, row};
-use crate::domain::name::{RunId, ServerId};
+use crate::domain::name::{GroupName, RunId, ServerId};
 use crate::ports::store::{
-    AttemptResult, Change, Claim, ConfigText, CoveredMark, Intent, MissedRange, Origin, Recorded, StoreError,
-    Target, Turn,
+    Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Intent, MissedRange, Origin,
+    Recorded, StoreError, Target, Turn,
 };
 
 type Tx<'a> = Transaction<'a, Sqlite>;
@@ -85,6 +85,9 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for claim in &turn.claims {
         recorded.claimed.push(write_claim(tx, claim).await?);
     }
+    for addition in &turn.additions {
+        write_addition(tx, addition).await?;
+    }
     for result in &turn.results {
         write_result(tx, result, now).await?;
     }
@@ -94,14 +97,11 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for intent in &turn.intents {
         write_intent(tx, intent, now).await?;
     }
-    for (run, outcome) in &turn.ends {
-        let done = sqlx::query("UPDATE runs SET outcome = ?, ended = ? WHERE id = ? AND outcome IS NULL")
-            .bind(outcome.word())
-            .bind(now)
-            .bind(run.0)
-            .execute(&mut **tx)
-            .await?;
-        one_row(done.rows_affected(), || format!("run {run} has ended before"))?;
+    for end in &turn.ends {
+        write_end(tx, end, now).await?;
+    }
+    for (group, servers) in &turn.sizes {
+        write_size(tx, group, *servers, now).await?;
     }
     for missed in &turn.missed {
         write_missed(tx, missed, now).await?;
@@ -139,24 +139,27 @@ pub(super) fn micros(at: Timestamp) -> i64 {
 
 async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Failure> {
     let head = &claim.head;
-    let groups: Vec<&str> = head.groups.iter().map(|group| group.as_str()).collect();
+    let waived: Vec<&str> = head.waived.iter().map(|waiver| waiver.word()).collect();
     let (rule, who) = match &head.origin {
         Origin::Rule(rule) => (Some(rule.as_str()), None),
         Origin::Person(who) => (None, Some(who.as_str())),
     };
     let inserted = sqlx::query(
-        "INSERT INTO runs (rule, who, action, groups, planned, due, window_end, claimed, outcome, reason, ended) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+        "INSERT INTO runs (rule, who, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
+         outcome, reason, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL DO NOTHING RETURNING id",
     )
     .bind(rule)
     .bind(who)
     .bind(head.action.word())
-    .bind(serde_json::to_string(&groups)?)
+    .bind(names(&head.groups)?)
     .bind(micros(head.planned))
     .bind(micros(head.due))
     .bind(micros(head.window_end))
     .bind(micros(head.claimed))
+    .bind(serde_json::to_string(&waived)?)
+    .bind(names(&claim.resolution.pending)?)
+    .bind(names(&claim.resolution.empty)?)
     .bind(claim.ended.as_ref().map(|(outcome, _)| outcome.word()))
     .bind(claim.ended.as_ref().map(|(_, reason)| reason.as_str()).filter(|reason| !reason.is_empty()))
     .bind(claim.ended.as_ref().map(|_| micros(head.claimed)))
@@ -170,16 +173,62 @@ async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Fa
     Ok(Some(run))
 }
 
+/// Names as a JSON list.
+fn names<'a>(groups: impl IntoIterator<Item = &'a GroupName>) -> Result<String, serde_json::Error> {
+    serde_json::to_string(&groups.into_iter().map(GroupName::as_str).collect::<Vec<_>>())
+}
+
+async fn write_addition(tx: &mut Tx<'_>, addition: &Addition) -> Result<(), Failure> {
+    let run = addition.run;
+    let done = sqlx::query("UPDATE runs SET pending = ?, empty = ? WHERE id = ? AND outcome IS NULL")
+        .bind(names(&addition.resolution.pending)?)
+        .bind(names(&addition.resolution.empty)?)
+        .bind(run.0)
+        .execute(&mut **tx)
+        .await?;
+    one_row(done.rows_affected(), || format!("run {run} has ended before its groups were known"))?;
+    for target in &addition.targets {
+        write_target(tx, run, target).await?;
+    }
+    Ok(())
+}
+
+async fn write_end(tx: &mut Tx<'_>, end: &End, now: i64) -> Result<(), Failure> {
+    let done =
+        sqlx::query("UPDATE runs SET outcome = ?, reason = ?, ended = ? WHERE id = ? AND outcome IS NULL")
+            .bind(end.outcome.word())
+            .bind(Some(end.reason.as_str()).filter(|reason| !reason.is_empty()))
+            .bind(now)
+            .bind(end.run.0)
+            .execute(&mut **tx)
+            .await?;
+    one_row(done.rows_affected(), || format!("run {} has ended before", end.run))
+}
+
+async fn write_size(tx: &mut Tx<'_>, group: &GroupName, servers: usize, now: i64) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO group_sizes (name, servers, recorded) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE \
+         SET servers = excluded.servers, recorded = excluded.recorded",
+    )
+    .bind(group.as_str())
+    .bind(i64::try_from(servers).unwrap_or(i64::MAX))
+    .bind(now)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
 async fn write_target(tx: &mut Tx<'_>, run: RunId, target: &Target) -> Result<(), Failure> {
     let outcome = target.progress.outcome();
     sqlx::query(
-        "INSERT INTO targets (run, account, server, name, limit_ms, state, progress, revision, outcome, reason) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO targets (run, account, server, name, groups, limit_ms, state, progress, revision, outcome, reason) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run.0)
     .bind(target.server.account.as_str())
     .bind(target.server.no.as_str())
     .bind(target.name.as_deref())
+    .bind(names(&target.groups)?)
     .bind(i64::try_from(target.limit.as_millis()).unwrap_or(i64::MAX))
     .bind(target.progress.state.word())
     .bind(row::to_json(&target.progress)?)

@@ -131,6 +131,7 @@ fn planned(settings: &Settings, options: &Options, stretch: Stretch) -> Plan {
     let mut plan = Plan::new();
     let mut whom: BTreeMap<RuleName, Rc<Whom>> = BTreeMap::new();
     let rules = matching(settings, options);
+    let roster = settings.roster();
     for line in happening(explained_first(&rules, stretch.from, stretch.to, COMPARED_MAX)) {
         let occurrence = line.occurrence;
         let groups: Vec<&str> = settings
@@ -143,7 +144,7 @@ fn planned(settings: &Settings, options: &Options, stretch: Stretch) -> Plan {
             let servers = settings
                 .rules
                 .get(&occurrence.rule)
-                .map(|rule| settings.servers_of(&rule.groups, Action::Start));
+                .map(|rule| settings.servers_of(&roster, &rule.groups, Action::Start));
             let servers =
                 servers.unwrap_or_default().into_keys().map(|server| server.no.to_string()).collect();
             Rc::new(Whom { groups: groups.join(", "), servers })

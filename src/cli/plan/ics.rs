@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::happening;
 use crate::cli::show;
-use crate::daemon::view::PlanLines;
+use crate::daemon::view::{Count, PlanLines};
 use crate::domain::hash;
 use crate::domain::plan::Explained;
 use crate::domain::schedule::Fate;
@@ -29,7 +29,11 @@ fn event(line: &Explained, lines: &PlanLines<'_>, now: Timestamp) -> Event {
     let occurrence = &line.occurrence;
     let facts = lines.of(&occurrence.rule);
     let groups = facts.map(|facts| facts.groups.join(", ")).unwrap_or_default();
-    let servers = show::count(facts.map_or(0, |facts| facts.servers), "server");
+    let servers = match facts.map(|facts| facts.servers) {
+        Some(Count::Listed(count)) => show::count(count, "server"),
+        Some(open @ Count::Open(_)) => format!("servers: {open}"),
+        None => show::count(0, "server"),
+    };
     let mut words = format!("rule {}, {servers}", occurrence.rule);
     if let Fate::Moved(moved) = &line.fate {
         words.push_str(&format!("; {moved}"));

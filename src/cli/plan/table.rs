@@ -10,6 +10,7 @@ use crate::cli::show;
 use crate::daemon::view::PlanLines;
 use crate::domain::name::{Action, RuleName};
 use crate::domain::plan::Explained;
+use crate::domain::roster::Roster;
 use crate::domain::schedule::{Fate, When};
 use crate::settings::{OpenHours, Settings};
 
@@ -58,7 +59,8 @@ fn widths(found: &[Explained], lines: &PlanLines<'_>, main: &TimeZone) -> [usize
         let Some(facts) = lines.of(rule).filter(|_| known.insert(rule)) else { continue };
         let clock = if facts.zone == main { 0 } else { CLOCK_WIDTH };
         let zone = show::width(facts.zone.iana_name().unwrap_or("UTC")) + clock;
-        let (groups, servers) = (show::width(&facts.groups.join(", ")), facts.servers.to_string().len());
+        let (groups, servers) =
+            (show::width(&facts.groups.join(", ")), show::width(&facts.servers.to_string()));
         let needed = [TIME_WIDTH, zone, 5, groups, servers, show::width(rule.as_str())];
         for (width, needed) in widths.iter_mut().zip(needed) {
             *width = needed.max(*width);
@@ -83,6 +85,7 @@ fn planned_at(line: &Explained, lines: &PlanLines<'_>) -> Option<String> {
 /// What is said beside closing edges, as long as it costs little.
 struct Notes<'a> {
     settings: &'a Settings,
+    roster: Roster,
     open: Option<(Timestamp, OpenHours<'a>)>,
     budget: usize,
     cost: usize,
@@ -92,7 +95,7 @@ impl<'a> Notes<'a> {
     fn new(settings: &'a Settings, lines: usize) -> Self {
         let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
         let budget = if lines <= NOTED_MAX { WORK_MAX } else { 0 };
-        Self { settings, open: None, budget, cost: settings.rules.len() + servers }
+        Self { settings, roster: settings.roster(), open: None, budget, cost: settings.rules.len() + servers }
     }
 
     /// The servers that a closing edge leaves up, since the hours of other rules want them.
@@ -105,10 +108,10 @@ impl<'a> Notes<'a> {
         }
         if self.open.as_ref().is_none_or(|(at, _)| *at != occurrence.due) {
             self.budget = self.budget.checked_sub(self.cost)?;
-            self.open = Some((occurrence.due, self.settings.open_hours(occurrence.due)));
+            self.open = Some((occurrence.due, self.settings.open_hours(&self.roster, occurrence.due)));
         }
         let (_, open) = self.open.as_ref()?;
-        let servers = self.settings.servers_of(&rule.groups, Action::Stop);
+        let servers = self.settings.servers_of(&self.roster, &rule.groups, Action::Stop);
         self.budget = self.budget.checked_sub(servers.len())?;
         let wanted: Vec<_> = servers.keys().filter_map(|server| open.wanting(&rule.name, server)).collect();
         let (by, _) = wanted.first()?;

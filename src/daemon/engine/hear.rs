@@ -6,14 +6,16 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Cause, Engine, Reload, config_text};
-use crate::daemon::book::{Draft, Proof};
+use crate::daemon::account::Proof;
+use crate::daemon::book::Draft;
 use crate::daemon::claims;
 use crate::daemon::lines::Line;
 use crate::daemon::reload::switch;
+use crate::daemon::view;
 use crate::domain::breaker::Breaker;
-use crate::domain::name::{AccountName, Action, AttemptId, ServerId, ServerNo};
+use crate::domain::name::{AccountName, Action, AttemptId, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
-use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, aftermath};
+use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, Then, aftermath};
 use crate::domain::server::{Found, Sight};
 use crate::domain::target::{Event, SETTLE_AFTER_ANSWER, State};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
@@ -95,9 +97,30 @@ impl Engine {
             self.book.touched.insert(server.clone(), settled);
             for run in self.book.open_targets_of(&server) {
                 self.book.happen(draft, run, &server, &Event::Answered(attempt, &aftermath));
+                if let Aftermath::MaybeDone { reason, then: Then::Retry { .. }, .. } = &aftermath {
+                    self.tell_no_room(draft, run, &server, reason);
+                }
             }
         }
         self.note_answer(draft, &account, answer);
+    }
+
+    /// Tells people once for each run that the cloud has no room: it may take long, and another spec or zone would help.
+    fn tell_no_room(&mut self, draft: &mut Draft, id: RunId, server: &ServerId, reason: &Reason) {
+        let Some(run) = self.book.runs.get(&id).filter(|_| reason.kind == ReasonKind::Capacity) else {
+            return;
+        };
+        let until = view::moment(run.head.window_end, &view::zone_of(Some(&self.book.settings), None));
+        let text = format!(
+            "run {id} ({}): the cloud has no room for server {} ({}). It is tried again every few minutes until {until}; a \
+             server of another spec or in another zone may start.",
+            run.head.origin.words(),
+            server.no,
+            reason.text
+        );
+        if self.book.no_room.insert(id) {
+            draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+        }
     }
 
     fn note_answer(&mut self, draft: &mut Draft, account: &AccountName, answer: &Answer) {
@@ -159,15 +182,15 @@ impl Engine {
             views.into_iter().map(|view| (view.no.clone(), view)).collect();
         for no in servers {
             let server = ServerId { account: account.clone(), no: no.clone() };
-            let (found, name) = match views.remove(no) {
-                Some(view) => (Found::Server(view.condition), view.name),
+            let (found, traits) = match views.remove(no) {
+                Some(view) => (Found::Server(view.condition), Some(view.traits)),
                 None => (Found::Absent, None),
             };
-            self.book.see(draft, &server, &Sight { began, found }, name);
+            self.book.see(draft, &server, &Sight { began, found }, traits);
         }
     }
 
-    fn look_failed(&mut self, draft: &mut Draft, account: &AccountName, error: &ReadError) {
+    pub(super) fn look_failed(&mut self, draft: &mut Draft, account: &AccountName, error: &ReadError) {
         let Some(state) = self.book.accounts.get_mut(account) else {
             return;
         };

@@ -8,14 +8,17 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::daemon::book::AccountLine;
+use crate::daemon::account::AccountLine;
 use crate::daemon::claims::PersonRun;
 use crate::daemon::reload::Difference;
-use crate::domain::name::{AccountName, AttemptId, RunId, ServerNo};
+use crate::domain::name::{AccountName, AttemptId, GroupName, RunId, ServerNo};
+use crate::domain::probe::{Probe, Probed};
 use crate::domain::retry::Answer;
 use crate::ports::clock::Clock;
-use crate::ports::cloud::{Exchange, ReadError, ServerView};
+use crate::ports::cloud::{Exchange, Inventory, ReadError, Scope, ServerView};
+use crate::ports::host::Host;
 use crate::ports::notifier::Notifier;
+use crate::ports::prober::Prober;
 use crate::ports::store::{Store, StoreError};
 use crate::settings::Settings;
 
@@ -40,6 +43,42 @@ pub enum Input {
         servers: Vec<ServerNo>,
         /// What came of it.
         exchange: Exchange<Result<Vec<ServerView>, ReadError>>,
+    },
+    /// A list came back.
+    Listed {
+        /// The account.
+        account: AccountName,
+        /// When it began.
+        began: Timestamp,
+        /// The watch's epoch when it began.
+        epoch: u64,
+        /// How much of the account was asked for.
+        scope: Scope,
+        /// The groups that it was read for.
+        groups: Vec<GroupName>,
+        /// What came of it.
+        exchange: Exchange<Result<Inventory, ReadError>>,
+    },
+    /// The servers on which the program itself runs were looked for.
+    FoundOwn {
+        /// The account.
+        account: AccountName,
+        /// Those of the account, or why they are not known.
+        found: Result<Vec<ServerNo>, ReadError>,
+    },
+    /// A probe was answered.
+    Probed {
+        /// What was asked.
+        probe: Probe,
+        /// What came of it.
+        answer: Probed,
+    },
+    /// Somebody wants to know which servers each group has now: freshly listed, or as last known.
+    Groups {
+        /// How new it must be.
+        freshness: Freshness,
+        /// Where it goes.
+        reply: oneshot::Sender<serde_json::Value>,
     },
     /// A greeting came back.
     Greeted {
@@ -86,6 +125,15 @@ impl Input {
             _ => 0,
         }
     }
+}
+
+/// How new an answer about groups must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freshness {
+    /// Read now.
+    Fresh,
+    /// As last known.
+    LastKnown,
 }
 
 /// New settings with their accounts.
@@ -138,6 +186,10 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Somebody to tell.
     pub notifier: Arc<dyn Notifier>,
+    /// Asks servers and services.
+    pub prober: Arc<dyn Prober>,
+    /// The machine that the program runs on.
+    pub host: Arc<dyn Host>,
     /// Where tasks that talk to the cloud run.
     pub io: Handle,
     /// Reports from tasks, and commands.

@@ -128,6 +128,7 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestam
             let (askable, waits_until) = (progress.askable, waits_until(&progress));
             Progress { askable, ..wait(progress, (*held_until).max(waits_until), (*reason).clone()) }
         }
+        Event::Freed => Progress { state: State::Waiting { until: now, why: None }, ..progress },
         Event::Shared(other) => Progress {
             state: other.state.clone(),
             asked: if other.asked == Asked::Yes { Asked::Yes } else { progress.asked },
@@ -162,11 +163,19 @@ fn at_windows_end(progress: &Progress) -> Outcome {
     let last = progress.trouble.clone();
     match (progress.asked, why) {
         (Asked::Yes, _) => Outcome::Failed(last.unwrap_or_else(no_chance)),
-        (Asked::No, Some(reason)) if matches!(reason.kind, ReasonKind::Busy | ReasonKind::Limit) => {
-            Outcome::Skipped(reason.clone())
+        (Asked::No, Some(reason)) if is_on_purpose(reason) => Outcome::Skipped(reason.clone()),
+        // Set free just before the end, with no time left for a request.
+        (Asked::No, None) if last.as_ref().is_some_and(is_on_purpose) => {
+            Outcome::Skipped(last.unwrap_or_else(no_chance))
         }
         (Asked::No, _) => Outcome::Missed(last.unwrap_or_else(no_chance)),
     }
+}
+
+/// Whether a target that waits for this is left alone on purpose.
+fn is_on_purpose(reason: &Reason) -> bool {
+    let kind = reason.kind;
+    matches!(kind, ReasonKind::Busy | ReasonKind::Limit | ReasonKind::Dependency | ReasonKind::Protected)
 }
 
 fn no_chance() -> Reason {
@@ -288,6 +297,7 @@ fn asking(
         | Event::Answered(..)
         | Event::Seen(_)
         | Event::Held(..)
+        | Event::Freed
         | Event::Shared(_)
         | Event::Resumed => progress,
     }
@@ -390,6 +400,7 @@ fn looking(
         | Event::Answered(..)
         | Event::Seen(_)
         | Event::Held(..)
+        | Event::Freed
         | Event::Shared(_) => progress,
     }
 }
@@ -449,7 +460,10 @@ fn not_done_after_all(
         Then::Retry { wait: wanted, batch_max } => {
             let tries = progress.tries + 1;
             let until = later(now, wait_for(*wanted, tries, seed(attempt)));
-            let progress = Progress { tries, batch_max: Some((*batch_max).max(1)), ..progress };
+            // An answer that is lost again and again may be the fault of one server among several.
+            let is_lost_again = tries > 1 && reason.kind == ReasonKind::NoAnswer;
+            let batch_max = if is_lost_again { 1 } else { (*batch_max).max(1) };
+            let progress = Progress { tries, batch_max: Some(batch_max), ..progress };
             let waiting = wait(progress, until, reason);
             Progress { askable: Some(sight.began), ..waiting }
         }
@@ -492,6 +506,7 @@ fn moving(
         | Event::Answered(..)
         | Event::Seen(_)
         | Event::Held(..)
+        | Event::Freed
         | Event::Shared(_) => progress,
     }
 }

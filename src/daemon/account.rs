@@ -1,0 +1,142 @@
+//! How each account fares: its pace, its breaker, and the trouble that people were told of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Draft};
+use super::rate::Bucket;
+use crate::domain::breaker::Breaker;
+use crate::domain::name::{AccountName, ServerNo};
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::ports::cloud::Cloud;
+use crate::ports::notifier::{NoticeKind, Urgency};
+
+/// What the engine needs of an account: its cloud, its pace and the size of its batches.
+#[derive(Clone)]
+pub struct AccountLine {
+    /// The cloud of the account.
+    pub cloud: Arc<dyn Cloud>,
+    /// Its pace.
+    pub bucket: Arc<Bucket>,
+    /// The most servers in one request.
+    pub batch: usize,
+}
+
+/// What shows that an account's trouble has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// Any good answer.
+    AnyAnswer,
+    /// Only an accepted start or stop: reads may be permitted where these are not.
+    AcceptedRequest,
+}
+
+/// How an account fares.
+pub(super) struct AccountState {
+    pub(super) line: AccountLine,
+    pub(super) breaker: Breaker,
+    pub(super) looking: bool,
+    pub(super) asks_open: usize,
+    pub(super) look_after: Timestamp,
+    pub(super) look_failures: u32,
+    pub(super) listing: bool,
+    pub(super) list_after: Timestamp,
+    /// The servers on which the program itself runs, once they are known.
+    pub(super) own: Option<BTreeSet<ServerNo>>,
+    pub(super) finding_own: bool,
+    pub(super) find_own_after: Timestamp,
+    /// While keys are refused: one careful try, not before this moment.
+    pub(super) careful: Option<Timestamp>,
+    /// The trouble that people were told of, and what shows that it has passed.
+    pub(super) told: Option<(Reason, Proof)>,
+}
+
+impl AccountState {
+    pub(super) fn new(line: AccountLine) -> Self {
+        Self {
+            line,
+            breaker: Breaker::Closed,
+            looking: false,
+            asks_open: 0,
+            look_after: Timestamp::UNIX_EPOCH,
+            look_failures: 0,
+            listing: false,
+            list_after: Timestamp::UNIX_EPOCH,
+            own: None,
+            finding_own: false,
+            find_own_after: Timestamp::UNIX_EPOCH,
+            careful: None,
+            told: None,
+        }
+    }
+}
+
+impl Book {
+    /// Takes new accounts over, or new keys of known ones.
+    pub(super) fn take_accounts(&mut self, lines: BTreeMap<AccountName, AccountLine>) {
+        for (name, line) in lines {
+            match self.accounts.get_mut(&name) {
+                Some(state) => {
+                    state.line = line;
+                    (state.careful, state.look_after) = (None, Timestamp::UNIX_EPOCH);
+                }
+                None => {
+                    self.accounts.insert(name, AccountState::new(line));
+                }
+            }
+        }
+    }
+
+    /// A read that cannot be used has come back: another one may go.
+    pub(super) fn look_again(&mut self, account: &AccountName) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            (state.looking, state.look_after) = (false, Timestamp::UNIX_EPOCH);
+        }
+    }
+
+    /// Tells people of an account's trouble, once until it passes.
+    pub(super) fn trouble(
+        &mut self,
+        draft: &mut Draft,
+        account: &AccountName,
+        reason: &Reason,
+        proof: Proof,
+    ) {
+        let Some(state) = self.accounts.get_mut(account) else {
+            return;
+        };
+        if state.told.as_ref().is_some_and(|(told, _)| told.kind == reason.kind) {
+            return;
+        }
+        state.told = Some((reason.clone(), proof));
+        let urgency = match reason.kind {
+            ReasonKind::Credentials => Urgency::NeedsAPerson,
+            _ => Urgency::GoodToKnow,
+        };
+        let remedy = match reason.kind {
+            ReasonKind::Credentials => {
+                " Check the keys, their permissions and the clock; open runs wait until their windows end."
+            }
+            _ => " It is tried again until the windows end.",
+        };
+        draft.tell(NoticeKind::Trouble, urgency, format!("account {account}: {}.{remedy}", reason.text));
+    }
+
+    /// An account's requests go well again.
+    pub(super) fn trouble_passed(&mut self, draft: &mut Draft, account: &AccountName, seen: Proof) {
+        let Some(state) = self.accounts.get_mut(account) else {
+            return;
+        };
+        if seen == Proof::AcceptedRequest {
+            state.careful = None;
+        }
+        let passed =
+            |(_, proof): &mut (Reason, Proof)| *proof == Proof::AnyAnswer || seen == Proof::AcceptedRequest;
+        if let Some((told, _)) = state.told.take_if(passed) {
+            let text = format!("account {account}: requests go well again (it was: {}).", told.text);
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! From a wish to a run: its head, whom it is about as far as that is known, and its targets as they begin.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Decided, Draft, Run};
+use super::claims::{PersonRun, rule_of};
+use crate::domain::group::Group;
+use crate::domain::name::{Action, GroupName, ServerId};
+use crate::domain::order::Chains;
+use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
+use crate::domain::plan::Occurrence;
+use crate::domain::rule::{Rule, WINDOW_DEFAULT};
+use crate::domain::schedule::When;
+use crate::domain::server::{Found, Standing};
+use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
+
+pub(super) fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
+    RunHead {
+        origin: Origin::Rule(rule.name.clone()),
+        action: occurrence.action,
+        groups: rule.groups.clone(),
+        planned: occurrence.planned,
+        due: occurrence.due,
+        window_end: later(occurrence.due, rule.window(occurrence.action)),
+        claimed: now,
+        waived: BTreeSet::new(),
+    }
+}
+
+pub(super) fn head_of_command(book: &Book, command: &PersonRun, now: Timestamp) -> RunHead {
+    let mut groups = command.groups.clone();
+    groups.extend(command.servers.iter().flat_map(|server| book.roster.groups_of(server)).cloned());
+    let chain = Chains::new(&book.settings.groups).of(&groups, command.action);
+    RunHead {
+        origin: Origin::Person(command.who.clone()),
+        action: command.action,
+        groups: command.groups.clone(),
+        planned: now,
+        due: now,
+        window_end: later(now, WINDOW_DEFAULT + chain),
+        claimed: now,
+        waived: command.waived.clone(),
+    }
+}
+
+/// How old a list may be that tells whom a run is about.
+pub(super) fn known_from(book: &Book, now: Timestamp) -> Timestamp {
+    let age = SIGHT_AGE_MAX.max(book.settings.checks.preflight + Duration::from_secs(10));
+    now.saturating_sub(age).unwrap_or(Timestamp::MIN)
+}
+
+/// The groups whose servers are known well enough to act on.
+fn known_groups(book: &Book, groups: &[GroupName], now: Timestamp) -> Vec<GroupName> {
+    let since = known_from(book, now);
+    groups.iter().filter(|group| book.roster.is_known_since(group, since)).cloned().collect()
+}
+
+/// The groups of a rule that can be acted on: none while it is not known whom other hours want up at a closing edge.
+pub(super) fn clear_groups(
+    book: &Book,
+    rule: &Rule,
+    (action, due): (Action, Timestamp),
+    now: Timestamp,
+) -> Vec<GroupName> {
+    let since = known_from(book, now);
+    let mut wanting = wanting_groups(book, rule, action, [due, now]).into_iter();
+    match wanting.all(|group| book.roster.is_known_since(&group, since)) {
+        true => known_groups(book, &rule.groups, now),
+        false => Vec::new(),
+    }
+}
+
+/// The groups of other hours that are open at all of some moments: a closing edge leaves their servers alone.
+pub(super) fn wanting_groups(
+    book: &Book,
+    rule: &Rule,
+    action: Action,
+    moments: [Timestamp; 2],
+) -> Vec<GroupName> {
+    let is_hours = |rule: &Rule| matches!(rule.schedule.when, When::Hours(_));
+    if action != Action::Stop || !is_hours(rule) {
+        return Vec::new();
+    }
+    let others = book.settings.rules.values().filter(|other| {
+        let needs = |name: &GroupName| book.settings.groups.get(name).is_some_and(Group::needs_list);
+        other.enabled && other.name != rule.name && is_hours(other) && other.groups.iter().any(needs)
+    });
+    let open = others.filter(|other| moments.iter().all(|at| other.schedule.open_span(*at).is_some()));
+    open.flat_map(|other| other.groups.iter().cloned()).collect()
+}
+
+/// Remembers what the newest wish wants of a server.
+pub(super) fn note_decided(book: &mut Book, server: &ServerId, head: &RunHead) {
+    let is_older = |known: &Decided| {
+        let start_wins = known.due == head.due && known.action == Action::Start;
+        known.due > head.due || start_wins
+    };
+    if !book.decided.get(server).is_some_and(is_older) {
+        let decided = Decided { action: head.action, due: head.due, by: head.origin.words() };
+        book.decided.insert(server.clone(), decided);
+    }
+}
+
+pub(super) fn servers_of_command(
+    book: &Book,
+    command: &PersonRun,
+    now: Timestamp,
+) -> BTreeMap<ServerId, Duration> {
+    let known = known_groups(book, &command.groups, now);
+    let mut servers = book.settings.servers_of(&book.roster, &known, command.action);
+    for server in &command.servers {
+        let holding = book.roster.groups_of(server).iter().filter_map(|name| book.settings.groups.get(name));
+        let limit = holding.map(|group| group.limit(command.action)).max();
+        servers.entry(server.clone()).or_insert(limit.unwrap_or(crate::settings::LIMIT_DEFAULT));
+    }
+    servers
+}
+
+/// An open opposite run that is newer: an older occurrence that is claimed late gives way to it.
+pub(super) fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Option<String> {
+    let runs = book.open_targets_of(server).into_iter().filter_map(|id| book.runs.get(&id));
+    let newer = |run: &&Run| {
+        let rule = rule_of(head).is_some();
+        let start_wins = rule && run.head.due == head.due && run.head.action == Action::Start;
+        run.head.action != head.action && (run.head.due > head.due || start_wins)
+    };
+    runs.into_iter().find(newer).map(|run| run.head.origin.words())
+}
+
+/// A claim with its targets as they begin: guarded, superseded, joined or free.
+pub(super) fn with_targets(
+    book: &Book,
+    head: RunHead,
+    servers: BTreeMap<ServerId, Duration>,
+    kept_up: &BTreeMap<ServerId, Reason>,
+    newer: impl Fn(&ServerId) -> Option<String>,
+) -> Claim {
+    let known = match rule_of(&head).and_then(|rule| book.settings.rules.get(rule)) {
+        Some(rule) => clear_groups(book, rule, (head.action, head.due), head.claimed),
+        None => known_groups(book, &head.groups, head.claimed),
+    };
+    let pending = head.groups.iter().filter(|group| !known.contains(group)).cloned().collect();
+    let empty = known.iter().filter(|group| book.roster.size(group) == 0).cloned().collect();
+    let resolution = Resolution { pending, empty };
+    let guard = too_much(book, &head, &known, servers.len());
+    let targets = begin_targets(book, &head, servers, head.claimed, |server| {
+        guard.clone().or_else(|| kept_up.get(server).cloned()).map_or_else(
+            || newer(server).map(|by| Outcome::Superseded { asked: Asked::No, by }),
+            |reason| Some(Outcome::Skipped(reason)),
+        )
+    });
+    let is_over =
+        resolution.pending.is_empty() && targets.iter().all(|target| target.progress.outcome().is_some());
+    let ended = is_over.then(|| {
+        let reason: Vec<String> =
+            resolution.empty.iter().map(|group| format!("group {group} matches no server")).collect();
+        (book.outcome_of(&head, targets.iter(), &resolution), reason.join("; "))
+    });
+    Claim { head, targets, resolution, ended }
+}
+
+/// Targets as they begin: ended at once by a guard or by `verdict`, joined to another run's attempt, or free.
+pub(super) fn begin_targets(
+    book: &Book,
+    head: &RunHead,
+    servers: BTreeMap<ServerId, Duration>,
+    now: Timestamp,
+    verdict: impl Fn(&ServerId) -> Option<Outcome>,
+) -> Vec<Target> {
+    let begin = |server: &ServerId| {
+        let forbidden = || book.forbidden(head.action, server).map(Outcome::Skipped);
+        match forbidden().or_else(|| verdict(server)) {
+            Some(outcome) => Progress::ended(outcome, now),
+            None => joined(book, head.action, server, now),
+        }
+    };
+    let target = |(server, limit): (ServerId, Duration)| Target {
+        name: book.name_of(&server),
+        groups: head.groups.iter().filter(|group| book.roster.holds(group, &server)).cloned().collect(),
+        progress: begin(&server),
+        server,
+        limit,
+        revision: 0,
+    };
+    servers.into_iter().map(target).collect()
+}
+
+/// Why a run must not begin: too many servers, or a group that has grown too much. `known` are the groups that are counted.
+pub(super) fn too_much(book: &Book, head: &RunHead, known: &[GroupName], servers: usize) -> Option<Reason> {
+    if head.waived.contains(&Waiver::Limits) {
+        return None;
+    }
+    let grown = |name: &GroupName| {
+        let (before, now) = (*book.sizes.get(name)?, book.roster.size(name));
+        let growth = book.settings.groups.get(name)?.on_growth?;
+        growth.is_passed(before, now).then(|| {
+            let words = format!(
+                "group {name} matches {now} servers and had {before} at its last good run, more than `on_growth` allows; look at \
+                 `sunup groups`, and if it is right run it once by hand with --over-limit"
+            );
+            Reason::new(ReasonKind::Limit, words)
+        })
+    };
+    book.settings.limits.forbid_size(servers).or_else(|| known.iter().find_map(grown))
+}
+
+/// Tells of groups that match nothing: such a run is never silently done.
+pub(super) fn tell_empty(draft: &mut Draft, origin: &Origin, empty: &BTreeSet<GroupName>) {
+    for group in empty {
+        let text = format!(
+            "{}: group {group} matches no server, so nothing is done for it. Look at `sunup groups`, and mend the group.",
+            origin.words()
+        );
+        draft.tell(NoticeKind::Guard, Urgency::NeedsAPerson, text);
+    }
+}
+
+/// A target that shares the open attempt of another run, or begins with what was seen lately.
+fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Progress {
+    for run in book.open_targets_of(server) {
+        let Some(run) = book.runs.get(&run).filter(|run| run.head.action == action) else {
+            continue;
+        };
+        let Some(target) = run.targets.get(server) else {
+            continue;
+        };
+        if matches!(
+            target.progress.state,
+            State::Asking { .. } | State::Looking { .. } | State::Moving { .. }
+        ) {
+            return Progress::joining(&target.progress, now);
+        }
+    }
+    let mut progress = Progress::fresh(now);
+    // Only that a server can be asked is taken from an earlier look: where it runs already, it is looked at again.
+    if let Some((sight, _)) = book.sights.get(server)
+        && let Found::Server(condition) = &sight.found
+        && condition.standing(action) == Standing::Askable
+        && book.touched.get(server).is_none_or(|touched| sight.began > *touched)
+    {
+        progress.askable = Some(sight.began);
+    }
+    progress
+}
+
+/// A newer wish takes the servers of older opposite runs.
+pub(super) fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, servers: &[ServerId]) {
+    let by = head.origin.words();
+    let older = |run: &Run| {
+        let start_wins = run.head.due == head.due && head.action == Action::Stop && rule_of(head).is_some();
+        run.head.action != head.action && run.head.due <= head.due && !start_wins
+    };
+    for server in servers {
+        for run in book.open_targets_of(server) {
+            if book.runs.get(&run).is_some_and(older) {
+                book.happen(draft, run, server, &Event::Superseded(&by));
+            }
+        }
+    }
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,107 @@
+//! How runs end: their outcome, what their targets do not say of it, and who is told.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::book::{Book, Draft, Run};
+use super::lines::Line;
+use super::view::counts;
+use crate::domain::name::{Action, GroupName, RunId};
+use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{Resolution, RunHead, Target};
+
+impl Book {
+    /// How a run ended, or would end.
+    pub(super) fn outcome_of<'t>(
+        &self,
+        head: &RunHead,
+        targets: impl Iterator<Item = &'t Target>,
+        resolution: &Resolution,
+    ) -> RunOutcome {
+        let outcomes: Vec<(&[GroupName], &Outcome)> = targets
+            .filter_map(|target| Some((target.groups.as_slice(), target.progress.outcome()?)))
+            .collect();
+        let groups = head.groups.iter().filter_map(|name| self.settings.groups.get(name));
+        let quotas = match head.action {
+            Action::Start => groups.filter_map(|group| Some((group.name.clone(), group.any?))).collect(),
+            Action::Stop => BTreeMap::new(),
+        };
+        RunOutcome::of_groups(&outcomes, &quotas, resolution.pending.len(), resolution.empty.len())
+    }
+
+    /// What the targets of a run do not say of its end.
+    pub(super) fn reason_of(&self, run: &Run) -> String {
+        let mut reasons: Vec<String> =
+            run.resolution.empty.iter().map(|group| format!("group {group} matches no server")).collect();
+        for group in &run.resolution.pending {
+            let account = self.settings.groups.get(group).and_then(|group| self.accounts.get(&group.account));
+            let told =
+                account.and_then(|account| account.told.as_ref()).map(|(reason, _)| reason.to_string());
+            let why = told.unwrap_or_else(|| "no list could be read".to_owned());
+            reasons.push(format!("the servers of group {group} never became known ({why})"));
+        }
+        reasons.join("; ")
+    }
+
+    /// Remembers how many servers the groups of a good run had.
+    pub(super) fn note_sizes(&mut self, draft: &mut Draft, head: &RunHead) {
+        for name in &head.groups {
+            let size = self.roster.size(name);
+            let watched = self.settings.groups.get(name).is_some_and(|group| group.on_growth.is_some());
+            if watched && self.roster.is_known(name) && self.sizes.insert(name.clone(), size) != Some(size) {
+                draft.turn.sizes.push((name.clone(), size));
+            }
+        }
+    }
+
+    /// Says that a run ended, and tells people if it did not end well.
+    pub(super) fn note_end(
+        &mut self,
+        draft: &mut Draft,
+        id: RunId,
+        head: &RunHead,
+        outcome: RunOutcome,
+        (outcomes, reason): (&[&Outcome], &str),
+    ) {
+        let (counts, ended) = (counts(outcomes), draft.now);
+        let is_as_planned = outcomes.iter().all(|outcome| outcome.is_as_planned())
+            && !outcomes.is_empty()
+            && reason.is_empty();
+        draft.lines.push(Line::RunEnded {
+            run: id,
+            head: head.clone(),
+            outcome,
+            counts: counts.clone(),
+            is_as_planned,
+            ended,
+        });
+        let on_purpose = outcomes.iter().all(|outcome| is_quiet(outcome));
+        if is_as_planned || outcome == RunOutcome::Done || (outcome == RunOutcome::Skipped && on_purpose) {
+            return;
+        }
+        let mut why: BTreeSet<String> =
+            outcomes.iter().filter_map(|o| o.reason()).map(|r| r.to_string()).collect();
+        why.extend(Some(reason.to_owned()).filter(|reason| !reason.is_empty()));
+        let why: Vec<String> = why.into_iter().take(3).collect();
+        let is_limit = |o: &&Outcome| o.reason().is_some_and(|reason| reason.kind == ReasonKind::Limit);
+        let by_guard = outcome == RunOutcome::Skipped && outcomes.iter().any(is_limit);
+        let kind = if by_guard { NoticeKind::Guard } else { NoticeKind::Failed };
+        let text = format!(
+            "run {id} ({}) ended {}: {counts}. Why: {}. See `sunup history {id}`.",
+            head.origin.words(),
+            outcome.word(),
+            why.join("; ")
+        );
+        self.last_failed = Some((id, text.clone()));
+        draft.tell(kind, Urgency::NeedsAPerson, text);
+    }
+}
+
+/// Whether an outcome is nothing that a person would want to know: the configuration asked for it, or a newer wish did.
+fn is_quiet(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Skipped(reason) => matches!(reason.kind, ReasonKind::Wanted | ReasonKind::Protected),
+        Outcome::Superseded { .. } => true,
+        other => other.is_as_planned(),
+    }
+}

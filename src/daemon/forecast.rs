@@ -1,0 +1,254 @@
+//! What would fail if it were due now: told in the preflight, and by a rehearsal long before, so that a person can mend it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Draft};
+use super::dispatch::Looks;
+use super::view;
+use crate::domain::group::Group;
+use crate::domain::name::{Action, GroupName, RuleName, ServerId};
+use crate::domain::plan::Occurrence;
+use crate::domain::server::{Found, Standing};
+use crate::ports::notifier::{NoticeKind, Urgency};
+
+/// At the latest so long before due it is told what is known.
+const JUDGED_BEFORE: Duration = Duration::from_secs(5);
+/// States that were read longer before due say nothing about it.
+const STATES_AGE_MAX: Duration = Duration::from_mins(1);
+/// The most findings that are told of one occurrence.
+const FINDINGS_MAX: usize = 6;
+
+/// A look ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// Long before, so that a person can mend what would fail.
+    Rehearsal,
+    /// Just before.
+    Preflight,
+}
+
+/// An occurrence that is looked ahead to.
+pub(super) struct Coming<'a> {
+    pub(super) occurrence: &'a Occurrence,
+    pub(super) stage: Stage,
+    /// What is read from this moment on counts.
+    pub(super) from: Timestamp,
+}
+
+/// What has been told.
+#[derive(Debug, Default)]
+pub(super) struct Forecasts {
+    told: BTreeSet<(Timestamp, RuleName, &'static str, Stage)>,
+}
+
+impl Forecasts {
+    fn key(coming: &Coming<'_>) -> (Timestamp, RuleName, &'static str, Stage) {
+        let Coming { occurrence, stage, .. } = coming;
+        (occurrence.due, occurrence.rule.clone(), occurrence.action.word(), *stage)
+    }
+
+    fn is_told(&self, coming: &Coming<'_>) -> bool {
+        self.told.contains(&Self::key(coming))
+    }
+}
+
+/// The looks ahead that are under way or come next, those of occurrences that are due soonest first.
+pub(super) fn coming(book: &Book, now: Timestamp) -> impl Iterator<Item = Coming<'_>> {
+    let checks = book.settings.checks;
+    let before = |due: Timestamp, by: Duration| due.saturating_sub(by).unwrap_or(due);
+    let horizon = checks.rehearse.unwrap_or(checks.preflight).max(checks.preflight);
+    let until = now.saturating_add(horizon).unwrap_or(Timestamp::MAX);
+    let soon = book.queue.iter().take_while(move |occurrence| occurrence.due <= until);
+    soon.filter_map(move |occurrence| {
+        let from = before(occurrence.due, checks.preflight);
+        if from <= now {
+            return Some(Coming { occurrence, stage: Stage::Preflight, from });
+        }
+        let from = before(occurrence.due, checks.rehearse?);
+        let rehearsal = Coming { occurrence, stage: Stage::Rehearsal, from };
+        (from <= now && !book.forecasts.is_told(&rehearsal)).then_some(rehearsal)
+    })
+}
+
+/// When the next look ahead begins.
+pub(super) fn next_look(book: &Book, now: Timestamp) -> Timestamp {
+    let checks = book.settings.checks;
+    let mut next = Timestamp::MAX;
+    for ahead in [Some(checks.preflight), checks.rehearse].into_iter().flatten() {
+        let from = |occurrence: &Occurrence| occurrence.due.saturating_sub(ahead).unwrap_or(occurrence.due);
+        next = book.queue.iter().map(from).find(|from| *from > now).unwrap_or(Timestamp::MAX).min(next);
+    }
+    next
+}
+
+/// The servers that are looked at for what comes, and what they tell is told once they have been seen.
+pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
+    let mut looks = Looks::new();
+    looks.wake_at(next_look(book, draft.now));
+    let now = draft.now;
+    let mut ready = Vec::new();
+    for coming in coming(book, now) {
+        let since = match coming.stage {
+            Stage::Rehearsal => coming.from,
+            // A long preflight reads states again shortly before they are needed.
+            Stage::Preflight => {
+                let last = coming.occurrence.due.saturating_sub(STATES_AGE_MAX).unwrap_or(coming.from);
+                if last <= now { last.max(coming.from) } else { coming.from }
+            }
+        };
+        let Some(rule) = book.settings.rules.get(&coming.occurrence.rule) else { continue };
+        let groups = book.order.with_needs(&rule.groups, coming.occurrence.action);
+        let mut all_seen = groups.iter().all(|group| book.roster.is_known_since(group, coming.from));
+        let members: BTreeSet<&ServerId> =
+            groups.iter().flat_map(|group| book.roster.members(group)).collect();
+        for server in members {
+            if book.sights.get(server).is_none_or(|(sight, _)| sight.began < since) {
+                all_seen = false;
+                looks.note(server, since);
+            }
+        }
+        let latest = coming.occurrence.due.saturating_sub(JUDGED_BEFORE).unwrap_or(now);
+        if latest > now {
+            looks.wake_at(latest);
+        }
+        if (all_seen || now >= latest) && !book.forecasts.is_told(&coming) {
+            ready.push((Forecasts::key(&coming), coming.occurrence.clone(), coming.stage));
+        }
+    }
+    book.forecasts.told.retain(|(due, ..)| *due >= now);
+    for (key, occurrence, stage) in ready {
+        book.forecasts.told.insert(key);
+        tell(book, draft, &occurrence, stage);
+    }
+    looks
+}
+
+fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
+    let Some(rule) = book.settings.rules.get(&occurrence.rule) else { return };
+    let mut findings = findings(book, &rule.groups, occurrence.action);
+    let at = view::moment(occurrence.due, &rule.schedule.zone);
+    let what = format!("rule {} is to {} {} at {at}", rule.name, occurrence.action, names(&rule.groups));
+    if findings.is_empty() {
+        let word = if stage == Stage::Rehearsal { "rehearsal" } else { "preflight" };
+        tracing::info!(rule = rule.name.as_str(), "{word}: {what}, and nothing stands in its way");
+        return;
+    }
+    let more = findings.len().saturating_sub(FINDINGS_MAX);
+    findings.truncate(FINDINGS_MAX);
+    if more > 0 {
+        findings.push(format!("and {more} more of this kind"));
+    }
+    let text = format!("{what}, and as things stand: {}.", findings.join("; "));
+    draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+}
+
+fn names(groups: &[GroupName]) -> String {
+    groups.iter().map(|group| group.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// What would fail, one fragment each.
+fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
+    let mut found = Vec::new();
+    let groups: Vec<&Group> = names.iter().filter_map(|name| book.settings.groups.get(name)).collect();
+    for group in &groups {
+        if !book.roster.is_known(&group.name) {
+            found.push(format!("the servers of group {} could not be listed", group.name));
+        } else if book.roster.size(&group.name) == 0 {
+            found.push(format!("group {} matches no server", group.name));
+        }
+        if let (Some(growth), Some(before)) = (group.on_growth, book.sizes.get(&group.name))
+            && growth.is_passed(*before, book.roster.size(&group.name))
+        {
+            let now = book.roster.size(&group.name);
+            found.push(format!(
+                "group {} matches {now} servers and had {before} at its last good run, so `on_growth` will hold the run",
+                group.name
+            ));
+        }
+    }
+    let servers = book.settings.servers_of(&book.roster, names, action);
+    found.extend(book.settings.limits.forbid_size(servers.len()).map(|reason| reason.text));
+    found.extend(accounts(book, &groups, action));
+    for server in servers.keys() {
+        found.extend(server_finding(book, server, action));
+    }
+    found.extend(order_findings(book, names, action));
+    found
+}
+
+/// Trouble with the accounts that the groups belong to.
+fn accounts(book: &Book, groups: &[&Group], action: Action) -> Vec<String> {
+    let mut found = Vec::new();
+    let names: BTreeSet<_> = groups.iter().map(|group| &group.account).collect();
+    for name in names {
+        let Some(account) = book.accounts.get(name) else { continue };
+        if let Some((reason, _)) = &account.told {
+            found.push(format!("account {name}: {}", reason.text));
+        }
+        if action == Action::Stop && book.settings.limits.own.is_none() && account.own.is_none() {
+            found.push(format!("account {name}: whether sunup runs on one of its servers is not known"));
+        }
+    }
+    found
+}
+
+fn server_finding(book: &Book, server: &ServerId, action: Action) -> Option<String> {
+    let shown = match book.name_of(server) {
+        Some(name) => format!("server {} ({name})", server.no),
+        None => format!("server {}", server.no),
+    };
+    let Some((sight, _)) = book.sights.get(server) else {
+        return Some(format!("{shown} could not be looked at"));
+    };
+    let Found::Server(condition) = &sight.found else {
+        return Some(format!("{shown} does not exist"));
+    };
+    match condition.standing(action) {
+        Standing::Gone => Some(format!("{shown} is terminated")),
+        Standing::Busy => Some(format!("{shown} is at {condition} and will be waited for")),
+        Standing::AskableOnce => Some(format!("{shown} is in the failure state {condition}")),
+        Standing::Goal | Standing::OnItsWay | Standing::Askable => None,
+    }
+}
+
+/// What is waited for and is not in the same run.
+fn order_findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
+    let mut found = book.order.contradictions(&book.roster);
+    for need in book.order.needs(names, action).into_iter().filter(|need| !names.contains(&need.on)) {
+        let due = |occurrence: &&Occurrence| {
+            let rule = book.settings.rules.get(&occurrence.rule);
+            occurrence.action == action && rule.is_some_and(|rule| rule.groups.contains(&need.on))
+        };
+        let first = book.queue.first().map(|first| first.due);
+        let together = book.queue.iter().take_while(|o| Some(o.due) == first).any(|o| due(&o));
+        if together {
+            continue;
+        }
+        let wrong = |server: &&ServerId| {
+            let Some((sight, _)) = book.sights.get(*server) else { return true };
+            match (&sight.found, action) {
+                (Found::Server(condition), Action::Start) => {
+                    condition.standing(Action::Start) != Standing::Goal
+                }
+                (Found::Server(condition), Action::Stop) => !condition.is_down(),
+                (Found::Absent, _) => action == Action::Start,
+            }
+        };
+        let count = book.roster.members(&need.on).filter(wrong).count();
+        if count > 0 {
+            let (on, by) = (&need.on, &need.by);
+            found.push(match action {
+                Action::Start => {
+                    format!("group {by} comes after group {on}, of which {count} servers are not up")
+                }
+                Action::Stop => {
+                    format!("group {on} needs group {by}, and {count} of its servers are not down")
+                }
+            });
+        }
+    }
+    found
+}

@@ -1,0 +1,552 @@
+//! What holds a waiting target back although it could be asked: order, canaries, too many failures, busy servers, the machine itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::begin::known_from;
+use super::book::{Book, Draft, Run};
+use super::dispatch::Looks;
+use super::listing::limiting_groups;
+use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
+use crate::domain::group::{AfterFailure, Group};
+use crate::domain::name::{Action, GroupName, RunId, ServerId};
+use crate::domain::order::{Hold, Member, Need, judge};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind};
+use crate::domain::probe::Probed;
+use crate::domain::server::{Condition, Found, Standing};
+use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, wish};
+use crate::ports::store::{Origin, Target, Waiver};
+
+/// How often servers that somebody waits for are looked at, where no run of theirs does it.
+const WAITED_FOR_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether a target may go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Gate {
+    Free,
+    /// Held back, with what it waits for.
+    Waits(Reason),
+    /// It will not get a chance in this run.
+    Lost(Reason),
+}
+
+/// A group that is waited for, as servers of one knot see it.
+type SeenFrom = (Need, Option<usize>, RunId);
+
+/// What is worked out once a turn.
+struct Gates<'a> {
+    book: &'a Book,
+    probes: Probes,
+    now: Timestamp,
+    looks: Looks,
+    /// The open runs of each action that hold a server.
+    runs: BTreeMap<(&'a ServerId, Action), Vec<&'a Run>>,
+    judged: BTreeMap<SeenFrom, Gate>,
+    canaries: BTreeMap<RunId, BTreeSet<&'a ServerId>>,
+    tallies: BTreeMap<(RunId, GroupName), Tally>,
+}
+
+/// How far a group has got within a run.
+#[derive(Debug, Clone, Default)]
+struct Tally {
+    failed: usize,
+    /// A server that was asked and failed.
+    failed_try: Option<ServerId>,
+    /// Servers that were asked and got there.
+    there: usize,
+}
+
+/// Holds back the targets that must wait, sets those free that need not wait any more, and ends those that wait in vain.
+/// Returns the servers that must be looked at for it.
+pub(super) fn hold_and_free(book: &mut Book, draft: &mut Draft) -> Looks {
+    let mut probes = std::mem::take(&mut book.probes);
+    probes.begin();
+    let mut gates = Gates::new(book, probes, draft.now);
+    let waiting = gates.waiting();
+    gates.choose_canaries(&waiting);
+    let mut verdicts: Vec<(RunId, ServerId, Gate)> = Vec::new();
+    for (id, server) in waiting {
+        let gate = gates.of(id, server);
+        verdicts.push((id, server.clone(), gate));
+    }
+    let Gates { probes, looks, .. } = gates;
+    book.probes = probes;
+    for (id, server, gate) in verdicts {
+        settle(book, draft, id, &server, gate);
+    }
+    looks
+}
+
+fn settle(book: &mut Book, draft: &mut Draft, id: RunId, server: &ServerId, gate: Gate) {
+    let Some(run) = book.runs.get(&id) else { return };
+    let Some(target) = run.targets.get(server) else { return };
+    let end = run.head.window_end;
+    match gate {
+        Gate::Free if is_held(target, end) => book.happen(draft, id, server, &Event::Freed),
+        Gate::Free => {}
+        Gate::Waits(reason) => {
+            let same =
+                matches!(&target.progress.state, State::Waiting { why: Some(why), .. } if *why == reason);
+            if !same || !is_held(target, end) {
+                book.happen(draft, id, server, &Event::Held(&reason, end));
+            }
+        }
+        Gate::Lost(reason) => book.happen(draft, id, server, &Event::Withdrawn(&reason)),
+    }
+}
+
+/// Whether a target was held back here: until the window's end, for one of our reasons.
+fn is_held(target: &Target, window_end: Timestamp) -> bool {
+    use ReasonKind::{Busy, Dependency, Limit, Protected};
+    let ours = |reason: &Reason| matches!(reason.kind, Dependency | Limit | Busy | Protected);
+    matches!(&target.progress.state, State::Waiting { until, why: Some(why) } if *until >= window_end && ours(why))
+}
+
+impl<'a> Gates<'a> {
+    fn new(book: &'a Book, probes: Probes, now: Timestamp) -> Self {
+        let mut runs: BTreeMap<(&ServerId, Action), Vec<&Run>> = BTreeMap::new();
+        if !book.order.is_empty() {
+            for run in book.runs.values() {
+                for server in run.targets.keys() {
+                    runs.entry((server, run.head.action)).or_default().push(run);
+                }
+            }
+        }
+        let (looks, judged) = (Looks::new(), BTreeMap::new());
+        let (canaries, tallies) = (BTreeMap::new(), BTreeMap::new());
+        Self { book, probes, now, looks, runs, judged, canaries, tallies }
+    }
+
+    /// The targets whose turn it would be, and those that are held.
+    fn waiting(&self) -> Vec<(RunId, &'a ServerId)> {
+        let mut found = Vec::new();
+        for (id, run) in &self.book.runs {
+            for (server, target) in &run.targets {
+                let State::Waiting { until, .. } = &target.progress.state else { continue };
+                let is_marked = target.progress.mark.is_some();
+                if !is_marked && (*until <= self.now || is_held(target, run.head.window_end)) {
+                    found.push((*id, server));
+                }
+            }
+        }
+        found
+    }
+
+    fn of(&mut self, id: RunId, server: &'a ServerId) -> Gate {
+        let Some(run) = self.book.runs.get(&id) else { return Gate::Free };
+        let Some(target) = run.targets.get(server) else { return Gate::Free };
+        let mut gate = self.limits(run, server);
+        if gate == Gate::Free {
+            gate = self.order(id, run, server);
+        }
+        if gate == Gate::Free {
+            gate = self.failures(id, run, target);
+        }
+        if gate == Gate::Free {
+            gate = self.canary(id, run, target);
+        }
+        if gate == Gate::Free {
+            gate = self.newer_unknown(run, server);
+        }
+        if gate == Gate::Free && run.head.action == Action::Stop {
+            gate = self.busy(run, target);
+        }
+        gate
+    }
+
+    /// Limits whose reach is not known yet: the program's own server, groups that `protect` names.
+    fn limits(&self, run: &Run, server: &ServerId) -> Gate {
+        let (book, action) = (self.book, run.head.action);
+        let since = known_from(book, run.head.claimed);
+        if let Some(group) =
+            limiting_groups(book, action).find(|group| !book.roster.is_known_since(group, since))
+        {
+            let words = format!("`limits` names group {group}, and who belongs to it is not known yet");
+            return Gate::Waits(Reason::new(ReasonKind::Protected, words));
+        }
+        let own_known = book.accounts.get(&server.account).is_none_or(|account| account.own.is_some());
+        if action == Action::Stop && book.settings.limits.own.is_none() && !own_known {
+            let words =
+                "it is not known yet whether sunup itself runs on this server; `limits.self` can say it";
+            return Gate::Waits(Reason::new(ReasonKind::Protected, words));
+        }
+        Gate::Free
+    }
+
+    /// Whether everything is there that the server's groups wait for.
+    fn order(&mut self, id: RunId, run: &Run, server: &ServerId) -> Gate {
+        if self.book.order.is_empty() {
+            return Gate::Free;
+        }
+        let mut waits = Gate::Free;
+        let knot = self.book.order.knot(server);
+        for need in self.book.order.needs(self.book.roster.groups_of(server), run.head.action) {
+            let key = (need, knot, id);
+            let gate = match self.judged.get(&key) {
+                Some(gate) => gate.clone(),
+                None => {
+                    let gate = self.need(&key.0, knot, run);
+                    self.judged.insert(key, gate.clone());
+                    gate
+                }
+            };
+            match gate {
+                Gate::Lost(_) => return gate,
+                Gate::Waits(_) if waits == Gate::Free => waits = gate,
+                _ => {}
+            }
+        }
+        waits
+    }
+
+    fn need(&mut self, need: &Need, knot: Option<usize>, run: &Run) -> Gate {
+        let book = self.book;
+        let (Some(by), Some(on)) = (book.settings.groups.get(&need.by), book.settings.groups.get(&need.on))
+        else {
+            return Gate::Free;
+        };
+        let waits = |words: String| Gate::Waits(Reason::new(ReasonKind::Dependency, words));
+        if !book.roster.is_known_since(&on.name, known_from(book, run.head.claimed)) {
+            return waits(format!("which servers group {} has is not known yet", on.name));
+        }
+        let others = |server: &&ServerId| book.order.knot(server) != knot;
+        let members: Vec<&'a ServerId> = book.roster.members(&on.name).filter(others).collect();
+        match run.head.action {
+            Action::Start if book.roster.size(&on.name) == 0 => {
+                waits(format!("group {} is to be up first, and matches no server", on.name))
+            }
+            Action::Start => self.start_need(by, on, &members, run),
+            Action::Stop if run.waives(Waiver::Dependents) => Gate::Free,
+            Action::Stop => self.stop_need(by, on, &members, run),
+        }
+    }
+
+    /// Whether a group that is to be up before is up and ready.
+    fn start_need(&mut self, by: &Group, on: &Group, members: &[&'a ServerId], run: &Run) -> Gate {
+        let states: Vec<Member> = members.iter().map(|server| self.is_up(server)).collect();
+        let lost = |words: String| match by.after_failure {
+            AfterFailure::Skip => Gate::Lost(Reason::new(ReasonKind::Dependency, words)),
+            AfterFailure::Continue => Gate::Free,
+        };
+        match judge(states.iter().copied(), on.any) {
+            Hold::Lost => {
+                lost(format!("group {} did not come up, and group {} comes after it", on.name, by.name))
+            }
+            Hold::Waits => {
+                let words = format!("group {} is to be up first, for group {}", on.name, by.name);
+                Gate::Waits(Reason::new(ReasonKind::Dependency, words))
+            }
+            Hold::Free => {
+                let up = members.iter().zip(&states).filter(|(_, state)| **state == Member::There);
+                let up: Vec<&ServerId> = up.map(|(server, _)| *server).collect();
+                match self.readiness(on, &up, run) {
+                    Hold::Free => Gate::Free,
+                    Hold::Waits => {
+                        let probe =
+                            on.ready.as_ref().map(|ready| ready.probe.to_string()).unwrap_or_default();
+                        let words = format!(
+                            "group {} is up and not ready yet ({probe}), for group {}",
+                            on.name, by.name
+                        );
+                        Gate::Waits(Reason::new(ReasonKind::Dependency, words))
+                    }
+                    Hold::Lost => {
+                        let (probe, within) = on
+                            .ready
+                            .as_ref()
+                            .map(|ready| (ready.probe.to_string(), ready.within.as_secs()))
+                            .unwrap_or_default();
+                        lost(format!(
+                            "group {} was up and not ready within {within}s ({probe}), and group {} comes after it",
+                            on.name, by.name
+                        ))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the probe of a group that is up has passed.
+    fn readiness(&mut self, on: &Group, up: &[&ServerId], run: &Run) -> Hold {
+        let Some(ready) = &on.ready else { return Hold::Free };
+        let since = self.probes.up_since(&on.name, self.now);
+        let in_time = self.now < later(since, ready.within) && self.now < run.head.window_end;
+        let asked: Vec<_> = match ready.probe.is_about_a_server() {
+            true => {
+                up.iter().map(|id| ready.probe.filled(&id.no, self.book.name_of(id).as_deref())).collect()
+            }
+            false => vec![Some(ready.probe.clone())],
+        };
+        let mut members = Vec::new();
+        for probe in asked {
+            let answer = probe.and_then(|probe| self.probes.answer(probe, since));
+            members.push(match answer {
+                Some(Probed::Yes) => Member::There,
+                _ if in_time => Member::Coming,
+                _ => Member::Lost,
+            });
+        }
+        let enough = if ready.probe.is_about_a_server() { on.any } else { None };
+        if in_time {
+            // Told to come back when its time is up.
+            self.looks.wake_at(later(since, ready.within));
+        }
+        judge(members, enough)
+    }
+
+    /// How a server stands that is to be up.
+    fn is_up(&mut self, server: &'a ServerId) -> Member {
+        let is_up = |condition: &Condition| condition.standing(Action::Start) == Standing::Goal;
+        let none = Vec::new();
+        let runs = self.runs.get(&(server, Action::Start)).unwrap_or(&none);
+        let outcomes: Vec<Option<&Outcome>> =
+            runs.iter().filter_map(|run| run.targets.get(server)).map(|t| t.progress.outcome()).collect();
+        if outcomes.iter().any(Option::is_none) {
+            return Member::Coming;
+        }
+        if outcomes.iter().flatten().any(|outcome| outcome.is_at_goal()) {
+            return Member::There;
+        }
+        match (self.seen(server).map(|condition| is_up(&condition)), outcomes.is_empty()) {
+            (Some(true), _) => Member::There,
+            (_, true) => self.looked_for(server),
+            (Some(false), false) => Member::Lost,
+            (None, false) => self.looked_for(server),
+        }
+    }
+
+    /// Whether the servers that need this group are down.
+    fn stop_need(&mut self, by: &Group, on: &Group, members: &[&'a ServerId], run: &Run) -> Gate {
+        let by_person = matches!(run.head.origin, Origin::Person(_));
+        let mut waits = false;
+        for server in members {
+            match self.is_down(server, by_person) {
+                Member::There => {}
+                Member::Coming => waits = true,
+                Member::Lost => {
+                    let shown = match self.book.name_of(server) {
+                        Some(name) => format!("{} ({name})", server.no),
+                        None => server.no.to_string(),
+                    };
+                    let words = format!(
+                        "server {shown} of group {} is up and needs group {}; stop it first, or stop by hand with \
+                         --ignore-dependents",
+                        on.name, by.name
+                    );
+                    return Gate::Lost(Reason::new(ReasonKind::Dependency, words));
+                }
+            }
+        }
+        if !waits {
+            return Gate::Free;
+        }
+        let words = format!("group {} needs group {} and is to be down first", on.name, by.name);
+        Gate::Waits(Reason::new(ReasonKind::Dependency, words))
+    }
+
+    /// How a server stands that is to be down. A command does not wait for what nobody stops.
+    fn is_down(&mut self, server: &'a ServerId, by_person: bool) -> Member {
+        let none = Vec::new();
+        let runs = self.runs.get(&(server, Action::Stop)).unwrap_or(&none);
+        let outcomes: Vec<Option<&Outcome>> =
+            runs.iter().filter_map(|run| run.targets.get(server)).map(|t| t.progress.outcome()).collect();
+        if outcomes.iter().any(Option::is_none) {
+            return Member::Coming;
+        }
+        if outcomes.iter().flatten().any(|outcome| outcome.is_at_goal()) {
+            return Member::There;
+        }
+        match self.seen(server).map(|condition| condition.is_down()) {
+            Some(true) => Member::There,
+            Some(false) if by_person || !outcomes.is_empty() => Member::Lost,
+            _ => self.looked_for(server),
+        }
+    }
+
+    /// What a recent read showed of a server. Absent counts as terminated.
+    fn seen(&self, server: &ServerId) -> Option<Condition> {
+        let (sight, _) = self.book.sights.get(server)?;
+        if later(sight.began, SIGHT_AGE_MAX) < self.now {
+            return None;
+        }
+        Some(match &sight.found {
+            Found::Server(condition) => condition.clone(),
+            Found::Absent => Condition::from_codes("TERMT", "NULL"),
+        })
+    }
+
+    /// Has a server looked at that no run looks at.
+    fn looked_for(&mut self, server: &ServerId) -> Member {
+        let last = self.book.sights.get(server).map(|(sight, _)| later(sight.began, WAITED_FOR_EVERY));
+        self.looks.note(server, last.unwrap_or(self.now).max(self.now));
+        Member::Coming
+    }
+
+    /// How far a group has got within a run, worked out once a turn.
+    fn tally(&mut self, id: RunId, run: &Run, name: &GroupName) -> Tally {
+        let key = (id, name.clone());
+        if let Some(tally) = self.tallies.get(&key) {
+            return tally.clone();
+        }
+        let mut tally = Tally::default();
+        for target in run.targets.values().filter(|target| target.groups.contains(name)) {
+            match target.progress.outcome() {
+                Some(Outcome::Failed(_) | Outcome::Unknown(_)) => {
+                    tally.failed += 1;
+                    let was_tried = target.progress.attempts > 0;
+                    tally.failed_try = tally.failed_try.or_else(|| was_tried.then(|| target.server.clone()));
+                }
+                Some(outcome) if outcome.is_at_goal() && target.progress.attempts > 0 => tally.there += 1,
+                _ => {}
+            }
+        }
+        self.tallies.insert(key, tally.clone());
+        tally
+    }
+
+    /// Whether a group of the run has had as many failures as it bears.
+    fn failures(&mut self, id: RunId, run: &Run, target: &Target) -> Gate {
+        for name in &target.groups {
+            let Some(most) = self.book.settings.groups.get(name).and_then(|g| g.stop_after_failures) else {
+                continue;
+            };
+            let failed = self.tally(id, run, name).failed;
+            if failed >= most {
+                let words = format!(
+                    "{failed} servers of group {name} failed and its `stop_after_failures` is {most}; mend them, then run the \
+                     rest by hand"
+                );
+                return Gate::Lost(Reason::new(ReasonKind::Limit, words));
+            }
+        }
+        Gate::Free
+    }
+
+    /// The first servers of each group with `canary`: those that have been asked, else those that could go now.
+    fn choose_canaries(&mut self, waiting: &[(RunId, &'a ServerId)]) {
+        let mut by_run: BTreeMap<RunId, Vec<&'a ServerId>> = BTreeMap::new();
+        for (id, server) in waiting {
+            by_run.entry(*id).or_default().push(server);
+        }
+        for (id, waiting) in by_run {
+            let Some(run) = self.book.runs.get(&id) else { continue };
+            let groups = run.head.groups.iter().filter_map(|name| self.book.settings.groups.get(name));
+            let mut chosen: BTreeSet<&'a ServerId> = BTreeSet::new();
+            for group in groups.filter(|group| group.canary > 0) {
+                let members: Vec<(&ServerId, &Target)> =
+                    run.targets.iter().filter(|(_, target)| target.groups.contains(&group.name)).collect();
+                let has_begun =
+                    |target: &Target| target.progress.attempts > 0 && !is_left_out(target.progress.outcome());
+                let begun: Vec<&ServerId> = members
+                    .iter()
+                    .filter(|(_, target)| has_begun(target))
+                    .map(|(server, _)| *server)
+                    .collect();
+                let wanted = group.canary.saturating_sub(begun.len());
+                chosen.extend(begun);
+                // Whoever can go now goes first, so that a canary never waits for the rest of its group.
+                let mut rest: Vec<&'a ServerId> = waiting
+                    .iter()
+                    .copied()
+                    .filter(|server| run.targets.get(*server).is_some_and(|t| t.groups.contains(&group.name)))
+                    .filter(|server| !chosen.contains(server))
+                    .collect();
+                rest.sort_by_cached_key(|server| self.order(id, run, server) != Gate::Free);
+                chosen.extend(rest.into_iter().take(wanted));
+            }
+            self.canaries.insert(id, chosen);
+        }
+    }
+
+    fn canary(&mut self, id: RunId, run: &Run, target: &Target) -> Gate {
+        let is_canary = self.canaries.get(&id).is_some_and(|chosen| chosen.contains(&target.server));
+        if is_canary {
+            return Gate::Free;
+        }
+        for name in &target.groups {
+            let Some(group) = self.book.settings.groups.get(name).filter(|group| group.canary > 0) else {
+                continue;
+            };
+            let tally = self.tally(id, run, name);
+            if tally.there >= group.canary {
+                continue;
+            }
+            if let Some(failed) = tally.failed_try {
+                let words = format!(
+                    "server {} went first as the canary of group {name} and failed; mend it, then run the rest by hand",
+                    failed.no
+                );
+                return Gate::Lost(Reason::new(ReasonKind::Limit, words));
+            }
+            let words = format!("the canary of group {name} is to get there first");
+            return Gate::Waits(Reason::new(ReasonKind::Limit, words));
+        }
+        Gate::Free
+    }
+
+    /// While a newer start does not know its servers, an older stop may be about one of them.
+    fn newer_unknown(&self, run: &Run, server: &ServerId) -> Gate {
+        if run.head.action != Action::Stop {
+            return Gate::Free;
+        }
+        let may_hold = |group: &GroupName| {
+            self.book.settings.groups.get(group).is_some_and(|group| group.account == server.account)
+        };
+        let newer = self.book.runs.values().find(|other| {
+            other.head.action == Action::Start
+                && other.head.due >= run.head.due
+                && self.now < other.head.window_end
+                && other.resolution.pending.iter().any(may_hold)
+        });
+        match newer {
+            Some(newer) => {
+                let words =
+                    format!("{} is newer, and its servers are not known yet", newer.head.origin.words());
+                Gate::Waits(Reason::new(ReasonKind::Dependency, words))
+            }
+            None => Gate::Free,
+        }
+    }
+
+    /// Whether the server says that it is busy. Asked only about servers that would be stopped now.
+    fn busy(&mut self, run: &Run, target: &Target) -> Gate {
+        let groups = self.book.roster.groups_of(&target.server).iter();
+        let groups = groups.filter_map(|name| self.book.settings.groups.get(name));
+        let since = self.now.saturating_sub(BUSY_ANSWER_AGE_MAX).unwrap_or(Timestamp::MIN);
+        let is_held = is_held(target, run.head.window_end);
+        let policy = super::book::policy(&run.head, target.limit, None);
+        if !is_held && !matches!(wish(&target.progress, &policy, self.now), Wish::Ask) {
+            return Gate::Free;
+        }
+        let mut gate = Gate::Free;
+        for group in groups {
+            let Some(probe) = &group.busy else { continue };
+            let name = self.book.name_of(&target.server);
+            let answer = probe
+                .filled(&target.server.no, name.as_deref())
+                .map(|probe| self.probes.answer(probe, since));
+            let words = match answer {
+                Some(Some(Probed::No(_))) => continue,
+                Some(Some(Probed::Yes)) => format!("it says that it is busy ({probe})"),
+                Some(Some(Probed::Unclear(why))) => {
+                    format!("whether it is busy is not clear, so it counts as busy ({probe}: {why})")
+                }
+                Some(None) => format!("it is asked whether it is busy ({probe})"),
+                None => format!("whether it is busy cannot be asked, since it has no name ({probe})"),
+            };
+            gate = Gate::Waits(Reason::new(ReasonKind::Busy, words));
+        }
+        gate
+    }
+}
+
+/// Whether a target says nothing about how the rest of its group would fare.
+fn is_left_out(outcome: Option<&Outcome>) -> bool {
+    matches!(outcome, Some(Outcome::Skipped(_) | Outcome::Superseded { .. } | Outcome::Missed(_)))
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,151 @@
+//! What each group holds now, with states, and what is odd about it: for people and programs.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::book::Book;
+use super::view::{moment, zone_of};
+use crate::domain::billing;
+use crate::domain::group::Group;
+use crate::domain::guard::{Naming, Subject};
+use crate::domain::name::{AccountName, Action, ServerId};
+use crate::domain::order::Order;
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::roster::Roster;
+use crate::domain::server::{Found, Sight, Traits};
+use crate::settings::Settings;
+
+/// The newest sight of each server, with what lists tell of it.
+pub type Sights = BTreeMap<ServerId, (Sight, Option<Traits>)>;
+
+/// All that is known of groups and servers at a moment.
+#[derive(Clone, Copy)]
+pub struct Census<'a> {
+    /// The configuration.
+    pub settings: &'a Settings,
+    /// Who belongs where.
+    pub roster: &'a Roster,
+    /// How servers stand.
+    pub sights: &'a Sights,
+    /// Whether the program itself runs on a server.
+    pub is_own: &'a dyn Fn(&ServerId) -> bool,
+    /// Why an account could not be asked, where it could not.
+    pub trouble: &'a BTreeMap<AccountName, String>,
+}
+
+/// Why the server on which the program runs is left alone.
+pub(super) fn own_server() -> Reason {
+    Reason::new(ReasonKind::Protected, "sunup itself runs on this server, as its address says")
+}
+
+impl Census<'_> {
+    /// Why an action must not touch a server.
+    #[must_use]
+    pub fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
+        let subject =
+            Subject { no: &server.no, name: self.naming(server), groups: self.roster.groups_of(server) };
+        let own = || (action == Action::Stop && (self.is_own)(server)).then(own_server);
+        self.settings.limits.forbid(action, &subject).or_else(own)
+    }
+
+    fn naming(&self, server: &ServerId) -> Naming<'_> {
+        match self.sights.get(server) {
+            Some((_, Some(Traits { name: Some(name), .. }))) => Naming::Named(name),
+            Some((_, Some(_))) => Naming::Nameless,
+            Some((_, None)) | None => Naming::NotYetSeen,
+        }
+    }
+
+    /// The whole of it, as `groups --json` shows it.
+    #[must_use]
+    pub fn json(&self, now: Timestamp) -> Value {
+        let zone = zone_of(Some(self.settings), None);
+        let groups: Vec<Value> = self.settings.groups.values().map(|group| self.group(group)).collect();
+        json!({ "at": moment(now, &zone), "groups": groups, "warnings": self.warnings() })
+    }
+
+    fn group(&self, group: &Group) -> Value {
+        let servers: Vec<Value> =
+            self.roster.members(&group.name).map(|server| self.server(server)).collect();
+        json!({
+            "group": group.name.as_str(),
+            "account": group.account.as_str(),
+            "after": group.after.iter().map(|group| group.as_str()).collect::<Vec<_>>(),
+            "known": self.roster.is_known(&group.name),
+            "trouble": self.trouble.get(&group.account),
+            "servers": servers,
+        })
+    }
+
+    fn server(&self, server: &ServerId) -> Value {
+        let zone = zone_of(Some(self.settings), None);
+        let (sight, traits) = match self.sights.get(server) {
+            Some((sight, traits)) => (Some(sight), traits.as_ref()),
+            None => (None, None),
+        };
+        let state = sight.map(|sight| match &sight.found {
+            Found::Server(condition) => condition.to_string(),
+            Found::Absent => "gone".to_owned(),
+        });
+        json!({
+            "server": server.no.as_str(),
+            "account": server.account.as_str(),
+            "name": traits.and_then(|traits| traits.name.as_deref()),
+            "state": state,
+            "seen_at": sight.map(|sight| moment(sight.began, &zone)),
+            "never_started": self.forbidden(Action::Start, server).map(|reason| reason.text),
+            "never_stopped": self.forbidden(Action::Stop, server).map(|reason| reason.text),
+            "billing": billing::warning(traits),
+        })
+    }
+
+    /// What is odd about groups and limits, now that servers are known.
+    fn warnings(&self) -> Vec<String> {
+        let mut warnings = Order::new(&self.settings.groups, self.roster).contradictions(self.roster);
+        let limits = &self.settings.limits;
+        let own = limits.own.as_deref().unwrap_or_default();
+        let lists: [(&str, &[_]); 3] =
+            [("protect", &limits.protect), ("never_stop", &limits.never_stop), ("self", own)];
+        for (key, patterns) in lists {
+            for pattern in patterns {
+                let matches = |server: &ServerId| {
+                    let groups = self.roster.groups_of(server);
+                    let name = match self.naming(server) {
+                        Naming::Nameless => Naming::NotYetSeen,
+                        named => named,
+                    };
+                    pattern.matches(&Subject { no: &server.no, name, groups })
+                };
+                if !self.sights.keys().chain(self.roster.servers()).any(matches) {
+                    warnings.push(format!(
+                        "`limits.{key}` holds `{}`, which matches no server that was seen: check its spelling",
+                        pattern.words()
+                    ));
+                }
+            }
+        }
+        warnings
+    }
+}
+
+impl Book {
+    /// Why an action must not touch a server.
+    pub(super) fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
+        let (is_own, trouble) = (|server: &ServerId| self.is_own(server), BTreeMap::new());
+        let (settings, roster, sights) = (self.settings.as_ref(), &self.roster, &self.sights);
+        Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.forbidden(action, server)
+    }
+
+    /// What each group holds, with states.
+    pub(super) fn groups_json(&self, now: Timestamp) -> Value {
+        let is_own = |server: &ServerId| self.is_own(server);
+        let told = |(name, account): (&AccountName, &super::account::AccountState)| {
+            Some((name.clone(), account.told.as_ref()?.0.to_string()))
+        };
+        let trouble = self.accounts.iter().filter_map(told).collect();
+        let (settings, roster, sights) = (self.settings.as_ref(), &self.roster, &self.sights);
+        Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.json(now)
+    }
+}

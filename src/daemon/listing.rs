@@ -1,0 +1,289 @@
+//! Lists of an account's servers: which must be read, and what they make known about groups and runs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::begin::{
+    begin_targets, clear_groups, known_from, newer_open, note_decided, supersede_older, tell_empty, too_much,
+    wanting_groups,
+};
+use super::book::{Book, Decided, Draft};
+use super::claims::{OpenHoursAt, rule_of};
+use super::forecast::coming;
+use crate::domain::group::{Group, Tag};
+use crate::domain::guard::Pattern;
+use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
+use crate::domain::outcome::{Asked, Outcome, Reason};
+use crate::domain::roster::Resolved;
+use crate::domain::server::{Found, Sight, Standing};
+use crate::domain::target::{Event, State};
+use crate::ports::cloud::{Inventory, Scope, ServerView};
+use crate::ports::store::{Addition, Resolution, RunHead};
+
+/// A list that is to be read: how much of the account, and for which groups.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted {
+    pub(super) scope: Option<Scope>,
+    pub(super) groups: Vec<GroupName>,
+}
+
+/// The lists that must be read now, by account.
+pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wanted> {
+    let mut needed = Needed { book, since: BTreeMap::new() };
+    for run in book.runs.values() {
+        let waits = run.targets.values().any(|t| matches!(t.progress.state, State::Waiting { .. }));
+        if now >= run.head.window_end || (run.resolution.pending.is_empty() && !waits) {
+            continue;
+        }
+        let since = known_from(book, run.head.claimed);
+        let mut groups: BTreeSet<&GroupName> = run.head.groups.iter().collect();
+        groups.extend(run.targets.keys().flat_map(|server| book.roster.groups_of(server)));
+        let groups: Vec<GroupName> = groups.into_iter().cloned().collect();
+        needed.with_needs(&groups, run.head.action, since);
+        if let Some(rule) = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule)) {
+            needed.all(wanting_groups(book, rule, run.head.action, [run.head.due, now]), since);
+        }
+    }
+    for coming in coming(book, now).filter(|coming| coming.from <= now) {
+        let Some(rule) = book.settings.rules.get(&coming.occurrence.rule) else { continue };
+        let action = coming.occurrence.action;
+        needed.with_needs(&rule.groups, action, coming.from);
+        needed.all(wanting_groups(book, rule, action, [coming.occurrence.due; 2]), coming.from);
+    }
+    if let Some(since) = book.wanted_lists {
+        needed.all(book.settings.groups.keys().cloned().collect(), since);
+    }
+    needed.by_account()
+}
+
+/// Groups with the moment since which they must be known.
+struct Needed<'a> {
+    book: &'a Book,
+    since: BTreeMap<GroupName, Timestamp>,
+}
+
+impl Needed<'_> {
+    /// Groups with all that they wait for, and those that limits speak of.
+    fn with_needs(&mut self, groups: &[GroupName], action: Action, since: Timestamp) {
+        let mut groups = self.book.order.with_needs(groups, action);
+        groups.extend(limiting_groups(self.book, action));
+        self.all(groups, since);
+    }
+
+    fn all(&mut self, groups: Vec<GroupName>, since: Timestamp) {
+        for group in groups {
+            let known = self.since.entry(group).or_insert(since);
+            *known = since.max(*known);
+        }
+    }
+
+    fn by_account(self) -> BTreeMap<AccountName, Wanted> {
+        let mut found: BTreeMap<AccountName, Wanted> = BTreeMap::new();
+        for (name, since) in self.since {
+            let Some(group) = self.book.settings.groups.get(&name) else { continue };
+            if self.book.roster.is_known_since(&name, since) {
+                continue;
+            }
+            let wanted = found.entry(group.account.clone()).or_default();
+            match &mut wanted.scope {
+                Some(scope) => scope.join(scope_of(group)),
+                None => wanted.scope = Some(scope_of(group)),
+            }
+            wanted.groups.push(name);
+        }
+        found
+    }
+}
+
+/// The groups that `protect` and `never_stop` name: who belongs to them must be known before anything is asked.
+pub(super) fn limiting_groups(book: &Book, action: Action) -> impl Iterator<Item = GroupName> + '_ {
+    let limits = &book.settings.limits;
+    let stops = if action == Action::Stop { limits.never_stop.as_slice() } else { &[] };
+    limits.protect.iter().chain(stops).filter_map(|pattern| match pattern {
+        Pattern::Group(group) => Some(group.clone()),
+        Pattern::Number(_) | Pattern::Name(_) => None,
+    })
+}
+
+/// How much of its account must be read for a group.
+#[must_use]
+pub fn scope_of(group: &Group) -> Scope {
+    let Some(selector) = &group.selector else { return Scope::default() };
+    let vpcs: BTreeSet<String> = selector.vpc.iter().cloned().collect();
+    Scope { vpcs: (!vpcs.is_empty()).then_some(vpcs), tags: selector.tag.iter().cloned().collect() }
+}
+
+/// Takes a list: every server in it was seen, the groups are known, and runs that waited for them have targets.
+pub(super) fn take(
+    book: &mut Book,
+    draft: &mut Draft,
+    account: &AccountName,
+    began: Timestamp,
+    (scope, groups): (&Scope, &[GroupName]),
+    inventory: Inventory,
+) {
+    let Inventory { servers, tagged } = inventory;
+    for name in groups {
+        let Some(group) = book.settings.groups.get(name).filter(|group| group.account == *account) else {
+            continue;
+        };
+        let members = members(group, &servers, &tagged);
+        book.resolved.insert(name.clone(), Resolved { began, members });
+    }
+    book.regroup();
+    let missing = numbers_missing(book, account, scope, &servers);
+    for server in servers {
+        let id = ServerId { account: account.clone(), no: server.no };
+        let sight = Sight { began, found: Found::Server(server.condition) };
+        book.see(draft, &id, &sight, Some(server.traits));
+    }
+    for id in missing {
+        book.see(draft, &id, &Sight { began, found: Found::Absent }, None);
+    }
+    take_known(book, draft);
+}
+
+/// The servers of a group, of those listed. Numbers that the list lacks stay: a read will show that they are gone.
+#[must_use]
+pub fn members(
+    group: &Group,
+    servers: &[ServerView],
+    tagged: &BTreeMap<Tag, BTreeSet<ServerNo>>,
+) -> BTreeSet<ServerId> {
+    let id = |no: &ServerNo| ServerId { account: group.account.clone(), no: no.clone() };
+    let listed: BTreeSet<&ServerNo> = servers.iter().map(|server| &server.no).collect();
+    let unlisted = group.servers.iter().filter(|no| !listed.contains(no));
+    let holds = |server: &&ServerView| {
+        let has_tag = |tag: &Tag| tagged.get(tag).is_some_and(|servers| servers.contains(&server.no));
+        let is_gone = server.condition.standing(Action::Start) == Standing::Gone;
+        // A number that the file names is told to be gone; what was only chosen just is no more.
+        group.holds(&server.no, &server.traits, has_tag) && (!is_gone || group.servers.contains(&server.no))
+    };
+    servers.iter().filter(holds).map(|server| &server.no).chain(unlisted).map(id).collect()
+}
+
+/// Servers that the file names by number and that a list of everything lacks.
+fn numbers_missing(
+    book: &Book,
+    account: &AccountName,
+    scope: &Scope,
+    servers: &[ServerView],
+) -> Vec<ServerId> {
+    if scope.vpcs.is_some() {
+        return Vec::new();
+    }
+    let listed: BTreeSet<&ServerNo> = servers.iter().map(|server| &server.no).collect();
+    let known = book.roster.servers().filter(|server| server.account == *account);
+    known.filter(|server| !listed.contains(&server.no)).cloned().collect()
+}
+
+/// Gives targets to runs whose groups have become known.
+pub(super) fn take_known(book: &mut Book, draft: &mut Draft) {
+    let waiting: Vec<RunId> = book
+        .runs
+        .iter()
+        .filter(|(_, run)| !run.resolution.pending.is_empty() && draft.now < run.head.window_end)
+        .map(|(id, _)| *id)
+        .collect();
+    for id in waiting {
+        add_targets(book, draft, id);
+    }
+}
+
+fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
+    let Some(run) = book.runs.get(&id) else { return };
+    let (head, resolution) = (run.head.clone(), run.resolution.clone());
+    let pending: Vec<GroupName> = resolution.pending.iter().cloned().collect();
+    let known = known_of(book, &head, &pending);
+    if known.is_empty() {
+        return;
+    }
+    let mut servers = book.settings.servers_of(&book.roster, &known, head.action);
+    servers.retain(|server, _| !run.targets.contains_key(server));
+    let (size, counted) = (run.targets.len() + servers.len(), known.clone());
+    let guard = too_much(book, &head, &counted, size);
+    let kept_up = kept_up(book, &head, draft.now, servers.keys());
+    let targets = begin_targets(book, &head, servers, draft.now, |server| {
+        let reason = guard.clone().or_else(|| kept_up.get(server).cloned());
+        reason.map(Outcome::Skipped).or_else(|| {
+            let by = newer_decided(book, server, &head).or_else(|| newer_open(book, server, &head))?;
+            Some(Outcome::Superseded { asked: Asked::No, by })
+        })
+    });
+    let is_empty = |group: &&GroupName| book.roster.size(group) == 0;
+    let empty: BTreeSet<GroupName> = known.iter().filter(is_empty).cloned().collect();
+    tell_empty(draft, &head.origin, &empty);
+    let resolution = Resolution {
+        pending: resolution.pending.into_iter().filter(|group| !known.contains(group)).collect(),
+        empty: resolution.empty.union(&empty).cloned().collect(),
+    };
+    let taking: Vec<ServerId> = targets
+        .iter()
+        .filter(|target| target.progress.outcome().is_none())
+        .map(|target| target.server.clone())
+        .collect();
+    draft.turn.additions.push(Addition { run: id, resolution: resolution.clone(), targets: targets.clone() });
+    for target in &targets {
+        if target.progress.outcome().is_some() {
+            draft.lines.push(super::lines::Line::of(id, head.action, target));
+        }
+    }
+    for server in &taking {
+        note_decided(book, server, &head);
+    }
+    supersede_older(book, draft, &head, &taking);
+    if let Some(run) = book.runs.get_mut(&id) {
+        run.resolution = resolution;
+        run.targets.extend(targets.into_iter().map(|target| (target.server.clone(), target)));
+    }
+    if let Some(reason) = guard {
+        withdraw_rest(book, draft, id, &reason);
+    }
+}
+
+/// The pending groups that can be acted on now.
+fn known_of(book: &Book, head: &RunHead, pending: &[GroupName]) -> Vec<GroupName> {
+    let clear = match rule_of(head).and_then(|rule| book.settings.rules.get(rule)) {
+        Some(rule) => clear_groups(book, rule, (head.action, head.due), head.claimed),
+        None => {
+            let since = known_from(book, head.claimed);
+            let known = |group: &&GroupName| book.roster.is_known_since(group, since);
+            head.groups.iter().filter(known).cloned().collect()
+        }
+    };
+    pending.iter().filter(|group| clear.contains(group)).cloned().collect()
+}
+
+/// The servers that the hours of other rules want up.
+fn kept_up<'s>(
+    book: &Book,
+    head: &RunHead,
+    now: Timestamp,
+    servers: impl Iterator<Item = &'s ServerId>,
+) -> BTreeMap<ServerId, Reason> {
+    let settings = Arc::clone(&book.settings);
+    let Some(rule) = rule_of(head).and_then(|rule| settings.rules.get(rule)) else {
+        return BTreeMap::new();
+    };
+    OpenHoursAt::new(&settings, &book.roster).kept_up(rule, (head.action, head.due), now, servers)
+}
+
+/// A newer opposite wish that came, and perhaps ended, while the servers of this run were not known.
+fn newer_decided(book: &Book, server: &ServerId, head: &RunHead) -> Option<String> {
+    let is_newer = |known: &&Decided| {
+        let start_wins = known.due == head.due && known.action == Action::Start;
+        known.action != head.action && (known.due > head.due || start_wins)
+    };
+    book.decided.get(server).filter(is_newer).map(|known| known.by.clone())
+}
+
+/// A guard over the whole run has tripped late: what has not been asked yet is not asked any more.
+fn withdraw_rest(book: &mut Book, draft: &mut Draft, id: RunId, reason: &Reason) {
+    let servers: Vec<ServerId> =
+        book.runs.get(&id).map(|run| run.targets.keys().cloned().collect()).unwrap_or_default();
+    for server in servers {
+        book.happen(draft, id, &server, &Event::Withdrawn(reason));
+    }
+}

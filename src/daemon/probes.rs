@@ -1,0 +1,89 @@
+//! Probes that are wanted and what came of them: whether a group is ready for others, whether a server is busy.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::dispatch::{Act, Alarm};
+use crate::domain::name::GroupName;
+use crate::domain::probe::{Probe, Probed};
+
+/// How long one probe may take.
+pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(3);
+/// How long after an answer the same is asked again, while somebody waits for it.
+const PROBE_EVERY: Duration = Duration::from_secs(3);
+/// An answer to whether a server is busy says nothing after so long.
+pub(super) const BUSY_ANSWER_AGE_MAX: Duration = Duration::from_secs(10);
+/// The most probes that are open at once.
+const OPEN_MAX: usize = 64;
+
+/// One answer.
+#[derive(Debug, Clone)]
+struct Heard {
+    began: Timestamp,
+    at: Timestamp,
+    answer: Probed,
+}
+
+/// What is wanted, and what was heard.
+#[derive(Debug, Default)]
+pub(super) struct Probes {
+    open: BTreeMap<Probe, Timestamp>,
+    heard: BTreeMap<Probe, Heard>,
+    wanted: BTreeSet<Probe>,
+    /// Since when the servers of a group are where those that wait for it want them.
+    up_since: BTreeMap<GroupName, Timestamp>,
+    judged: BTreeSet<GroupName>,
+}
+
+impl Probes {
+    /// A turn begins: nobody wants anything yet.
+    pub(super) fn begin(&mut self) {
+        self.wanted.clear();
+        self.judged.clear();
+    }
+
+    /// The newest answer of a question that was asked at or after a moment. Wants it asked.
+    pub(super) fn answer(&mut self, probe: Probe, since: Timestamp) -> Option<Probed> {
+        let heard = self.heard.get(&probe).filter(|heard| heard.began >= since);
+        let answer = heard.map(|heard| heard.answer.clone());
+        self.wanted.insert(probe);
+        answer
+    }
+
+    /// Since when a group is up, as those that wait for it see it.
+    pub(super) fn up_since(&mut self, group: &GroupName, now: Timestamp) -> Timestamp {
+        self.judged.insert(group.clone());
+        *self.up_since.entry(group.clone()).or_insert(now)
+    }
+
+    /// An answer has come.
+    pub(super) fn heard(&mut self, probe: Probe, answer: Probed, now: Timestamp) {
+        let began = self.open.remove(&probe).unwrap_or(now);
+        self.heard.insert(probe, Heard { began, at: now, answer });
+    }
+
+    /// The probes that are to be sent now. What nobody wants any more is forgotten.
+    pub(super) fn due(&mut self, now: Timestamp, alarm: &mut Alarm) -> Vec<Act> {
+        self.heard.retain(|probe, _| self.wanted.contains(probe));
+        self.up_since.retain(|group, _| self.judged.contains(group));
+        let mut acts = Vec::new();
+        for probe in &self.wanted {
+            let next = match self.heard.get(probe) {
+                Some(heard) => heard.at.saturating_add(PROBE_EVERY).unwrap_or(Timestamp::MAX),
+                None => now,
+            };
+            if self.open.contains_key(probe) || self.open.len() >= OPEN_MAX {
+                continue;
+            }
+            if next > now {
+                alarm.at(next);
+                continue;
+            }
+            self.open.insert(probe.clone(), now);
+            acts.push(Act::Probe { probe: probe.clone() });
+        }
+        acts
+    }
+}
