@@ -4,6 +4,7 @@ mod ask;
 mod check;
 mod client;
 mod demo;
+mod dry;
 mod exit;
 mod groups;
 mod history;

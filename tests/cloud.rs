@@ -129,7 +129,7 @@ async fn a_start_is_signed_taken_and_seen_on_its_way() {
     let (base, _) = sandbox(3, "").await;
     let cloud = client(&base);
 
-    let asked = cloud.ask(Action::Start, &[no(1001), no(1002)]).await;
+    let asked = cloud.ask(Action::Start, &[no(1001), no(1002)], jiff::Timestamp::MAX).await;
     let looked = cloud.look(&[no(1001), no(1003), no(7777)], Duration::from_secs(5)).await;
 
     let Answer::Accepted { listed, request_id } = asked.result else { panic!("{:?}", asked.result) };
@@ -147,7 +147,7 @@ async fn a_list_is_read_with_all_its_pages_and_a_long_one_goes_as_a_form() {
     let all: Vec<ServerNo> = (1001..1251).map(no).collect();
 
     let looked = client(&base).look(&all, Duration::from_secs(5)).await;
-    let asked = client(&base).ask(Action::Start, &all[..90]).await;
+    let asked = client(&base).ask(Action::Start, &all[..90], jiff::Timestamp::MAX).await;
 
     assert_eq!(looked.result.unwrap().len(), 250);
     assert_eq!(log.count("getServerInstanceList"), 3);
@@ -169,7 +169,7 @@ async fn a_mutating_request_is_sent_once_whatever_comes_of_it() {
 
     for (what, want) in table {
         let (base, log) = sandbox(1, &format!("[[fault]]\non = \"startServerInstances\"\n{what}\n")).await;
-        let answer = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+        let answer = client(&base).ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
         let shown = match &answer {
             Answer::Accepted { .. } => "accepted".to_owned(),
             Answer::Refused(refusal) => format!("refused {} {:?}", refusal.status, refusal.layer),
@@ -186,11 +186,14 @@ async fn where_nothing_was_sent_that_is_known() {
     let unused = StdListener::bind("127.0.0.1:0").unwrap();
     let address = unused.local_addr().unwrap();
     drop(unused);
-    let refused = client(&format!("http://{address}")).ask(Action::Start, &[no(1001)]).await.result;
+    let refused = client(&format!("http://{address}"))
+        .ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX)
+        .await
+        .result;
     let (base, log) = sandbox(1, "").await;
     let keyless = client_with(&base, Arc::new(SystemClock), Err("file `/x`: it is not there".into()));
 
-    let unsigned = keyless.ask(Action::Start, &[no(1001)]).await.result;
+    let unsigned = keyless.ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
 
     assert!(
         matches!(&refused, Answer::NotSent(reason) if reason.kind == ReasonKind::Unreachable),
@@ -210,7 +213,7 @@ async fn a_wrong_key_is_told_by_reads_and_asks_alike() {
         Ok(KeyPair { access: SecretString::from("access"), secret: SecretString::from("canary-key") });
     let cloud = client_with(&base, Arc::new(SystemClock), wrong);
 
-    let asked = cloud.ask(Action::Start, &[no(1001)]).await.result;
+    let asked = cloud.ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
     let greeted = cloud.greet().await.result.unwrap_err();
     let looked = cloud.look(&[no(1001)], Duration::from_secs(5)).await.result.unwrap_err();
 
@@ -241,7 +244,7 @@ async fn redirects_are_never_followed() {
     let (elsewhere, visits) = canned(http("200 OK", "", "{}"));
     let (base, _) = canned(http("302 Found", &format!("Location: {elsewhere}/\r\n"), ""));
 
-    let answer = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+    let answer = client(&base).ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
 
     assert!(matches!(&answer, Answer::Refused(refusal) if refusal.status == 302), "{answer:?}");
     assert!(visits.lock().unwrap().is_empty());
@@ -251,8 +254,8 @@ async fn redirects_are_never_followed() {
 async fn each_attempt_is_signed_afresh_over_what_the_request_line_holds() {
     let (base, seen) = canned(http("200 OK", "", "{}"));
     let cloud = client(&base);
-    cloud.ask(Action::Start, &[no(1001), no(1002)]).await;
-    cloud.ask(Action::Stop, &[no(1001)]).await;
+    cloud.ask(Action::Start, &[no(1001), no(1002)], jiff::Timestamp::MAX).await;
+    cloud.ask(Action::Stop, &[no(1001)], jiff::Timestamp::MAX).await;
 
     let seen = seen.lock().unwrap();
     for request in seen.iter() {
@@ -289,7 +292,7 @@ async fn answers_of_every_odd_shape_are_told_apart() {
     for (answer, want) in table {
         let shown = String::from_utf8_lossy(answer.get(..60.min(answer.len())).unwrap()).into_owned();
         let (base, _) = canned(answer);
-        let result = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+        let result = client(&base).ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
         match want {
             Some((status, layer, code)) => {
                 let Answer::Refused(refusal) = result else { panic!("{shown}: {result:?}") };
@@ -358,11 +361,95 @@ async fn tls_trusts_an_extra_authority_and_nobody_else() {
     let trusting = NcpCloud::new("main", endpoints(&base), keys, Ok(roots), clock, pace);
 
     let trusted = trusting.greet().await.result;
-    let refused = client(&base).ask(Action::Start, &[no(1001)]).await.result;
+    let refused = client(&base).ask(Action::Start, &[no(1001)], jiff::Timestamp::MAX).await.result;
 
     assert!(trusted.is_ok(), "{trusted:?}");
     assert!(
         matches!(&refused, Answer::NotSent(reason) if reason.kind == ReasonKind::Unreachable),
         "{refused:?}"
     );
+}
+
+/// A metadata service that answers from a list and counts its requests.
+async fn metadata(answers: Vec<(u16, String)>) -> (String, Arc<std::sync::atomic::AtomicUsize>) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut answers = answers.into_iter();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let read = stream.read(&mut head).await.unwrap();
+            let head = String::from_utf8_lossy(&head[..read]).into_owned();
+            let (status, body) = match head.starts_with("GET /latest/meta-data/iam/security-credentials/ ") {
+                true => (200, "the-role\n".to_owned()),
+                false => {
+                    assert!(head.starts_with("GET /latest/meta-data/iam/security-credentials/the-role "));
+                    count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    answers.next().unwrap_or((500, String::new()))
+                }
+            };
+            let answer = format!(
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (base, asked)
+}
+
+#[tokio::test]
+async fn the_keys_of_a_role_are_renewed_before_they_end_and_held_while_they_cannot_be() {
+    use secrecy::ExposeSecret;
+    use sunup::adapters::ncp::role::RoleKeys;
+    let keys = |id: &str, ends: &str| {
+        let body = serde_json::json!({"AccessKeyId": id, "SecretAccessKey": "s", "Expiration": ends});
+        (200, body.to_string())
+    };
+    let answers = vec![
+        keys("first", "2026-11-23T10:00:00Z"),
+        (500, String::new()),
+        (200, "{\"SecretAccessKey\": \"canary-key\"".into()),
+        keys("second", "2026-11-23T19:00:00+0900"),
+        keys("third", "2026-11-23T12:00:00Z"),
+    ];
+    let (base, asked) = metadata(answers).await;
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let role = Arc::new(RoleKeys::new(&base));
+    let at = |time: &str| format!("2026-11-23T{time}Z").parse::<jiff::Timestamp>().unwrap();
+    let id = async |time: &str| {
+        RoleKeys::current(&role, at(time)).await.map(|keys| keys.access.expose_secret().to_owned())
+    };
+    let count = || asked.load(std::sync::atomic::Ordering::Relaxed);
+
+    assert_eq!((id("09:00:00").await.unwrap().as_str(), count()), ("first", 1));
+    assert_eq!((id("09:49:59").await.unwrap().as_str(), count()), ("first", 1), "held");
+    assert_eq!(id("09:50:00").await.unwrap(), "first", "what is good is used while new ones are fetched");
+    let fetched = async {
+        while count() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), fetched).await.expect("it is renewed before it ends");
+    assert_eq!((id("09:50:05").await.unwrap().as_str(), count()), ("first", 2), "not asked again at once");
+    let ended = id("10:00:00").await.unwrap_err();
+    assert_eq!(count(), 3);
+    assert!(ended.contains("metadata service") && !ended.contains("canary-key"), "{ended}");
+    assert_eq!((id("10:00:10").await.unwrap_err().is_empty(), count()), (false, 4), "ended when it came");
+    role.refused();
+    assert_eq!((id("10:00:11").await.unwrap().as_str(), count()), ("third", 5), "newer ones after a refusal");
+}
+
+#[tokio::test]
+async fn a_request_whose_time_has_passed_is_not_sent() {
+    let (base, log) = sandbox(1, "").await;
+
+    let late = client(&base).ask(Action::Start, &[no(1001)], jiff::Timestamp::UNIX_EPOCH).await.result;
+
+    assert!(matches!(&late, Answer::NotSent(reason) if reason.text.contains("too late")), "{late:?}");
+    assert_eq!(log.count("startServerInstances"), 0);
 }

@@ -375,7 +375,8 @@ async fn groups_that_become_known_later_add_targets_once_and_sizes_are_kept() {
     let later = claim("x", 0, &["1002"]).targets;
     let resolution =
         Resolution { pending: BTreeSet::from([group("app")]), empty: BTreeSet::from([group("none")]) };
-    let addition = Addition { run, resolution: resolution.clone(), targets: later.clone() };
+    let regrouped = vec![(server("1001"), vec![group("db")])];
+    let addition = Addition { run, resolution: resolution.clone(), targets: later.clone(), regrouped };
     let sizes = vec![(group("web"), 1)];
     store.record(&Turn { additions: vec![addition.clone()], sizes, ..turn(1) }).await.unwrap();
     let sizes = vec![(group("web"), 7)];
@@ -386,6 +387,7 @@ async fn groups_that_become_known_later_add_targets_once_and_sizes_are_kept() {
     assert_eq!(opening.runs[0].head.waived, BTreeSet::from([Waiver::Limits]));
     let mut targets = opening.runs[0].targets.clone();
     targets.sort_by(|one, other| one.server.cmp(&other.server));
+    assert_eq!(targets[0].groups, [group("db")]);
     assert_eq!(targets[1], later[0]);
     assert_eq!(opening.sizes, BTreeMap::from([(group("web"), 7)]));
     let again = store.record(&Turn { additions: vec![addition], ..turn(3) }).await;

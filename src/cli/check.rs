@@ -53,8 +53,13 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
         show::word(&format!("warning: and {} more of this kind", advice.len() - ADVICE_SHOWN));
     }
     let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
+    let chosen = settings.groups.values().filter(|group| group.selector.is_some()).count();
+    let chosen = match chosen {
+        0 => String::new(),
+        _ => format!(" and {} chosen by selectors (see `sunup groups`)", show::count(chosen, "group")),
+    };
     show::line(&format!(
-        "{} is good: {}, {} with {}, {}; keys were not looked at",
+        "{} is good: {}, {} with {} by number{chosen}, {}; keys were not looked at",
         path.display(),
         show::count(settings.accounts.len(), "account"),
         show::count(settings.groups.len(), "group"),

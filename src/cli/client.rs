@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use super::exit::Exit;
 
 /// How long the daemon may take to answer.
-const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const ANSWER_LIMIT: Duration = Duration::from_secs(45);
 /// The largest answer.
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 

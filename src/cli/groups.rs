@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::{Client, Daemon};
 use super::exit::Exit;
+use super::value::{list, text};
 use super::{Common, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::host::Machine;
@@ -46,7 +47,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         }
         let report = now(common, &settings).await?;
         let is_wanted = |name: &str| options.groups.is_empty() || options.groups.iter().any(|g| g == name);
-        let groups = list(&report, "groups").filter(|group| is_wanted(text(group, "group")));
+        let groups = list(&report, "groups").iter().filter(|group| is_wanted(text(group, "group")));
         let mut unreached = false;
         for group in groups {
             unreached |= group.get("known") == Some(&Value::Bool(false));
@@ -56,7 +57,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
                 print(group);
             }
         }
-        for warning in list(&report, "warnings").filter_map(Value::as_str) {
+        for warning in list(&report, "warnings").iter().filter_map(Value::as_str) {
             show::word(&format!("warning: {warning}"));
         }
         Ok(if unreached { Exit::Unavailable } else { Exit::Done })
@@ -71,23 +72,30 @@ pub(super) async fn now(common: &Common, settings: &Settings) -> anyhow::Result<
     }
 }
 
-/// Who belongs where, as the daemon last knew it; without a daemon as the file alone tells.
-pub(super) async fn roster(common: &Common, settings: &Settings) -> Roster {
+/// Who belongs where, as the daemon knows it, with all that it says of groups; without a daemon as the file alone tells.
+pub(super) async fn roster(common: &Common, settings: &Settings) -> (Roster, Value) {
     let known = match Client::find(&load::socket(common)).await {
-        Ok(Daemon::There(client)) => client.get("/v1/groups/known").await.unwrap_or_default(),
+        Ok(Daemon::There(client)) => {
+            let known = client.get("/v1/groups/known").await.unwrap_or_default();
+            // Before its first list the daemon knows nothing of selectors.
+            let is_known = |group: &Value| group.get("known") == Some(&Value::Bool(true));
+            let is_all_known = list(&known, "groups").iter().all(is_known);
+            if is_all_known { known } else { client.get("/v1/groups").await.unwrap_or(known) }
+        }
         _ => Value::Null,
     };
     let mut resolved: BTreeMap<GroupName, Resolved> = BTreeMap::new();
-    for group in list(&known, "groups").filter(|group| group.get("known") == Some(&Value::Bool(true))) {
+    for group in list(&known, "groups").iter().filter(|group| group.get("known") == Some(&Value::Bool(true)))
+    {
         let Ok(name) = GroupName::new(text(group, "group")) else { continue };
         let id = |server: &Value| {
             let account = AccountName::new(text(server, "account")).ok()?;
             Some(ServerId { account, no: ServerNo::from_answer(text(server, "server"))? })
         };
-        let members = list(group, "servers").filter_map(id).collect();
+        let members = list(group, "servers").iter().filter_map(id).collect();
         resolved.insert(name, Resolved { began: SystemClock.now(), members });
     }
-    Roster::new(&settings.groups, &resolved)
+    (Roster::new(&settings.groups, &resolved), known)
 }
 
 /// Asks the cloud without a daemon: every account lists what its groups need, all at once.
@@ -122,7 +130,13 @@ async fn alone(settings: &Settings) -> Value {
             }
         };
         for group in &groups {
-            let members = members(group, &inventory.servers, &inventory.tagged);
+            let members = match members(group, &inventory.servers, &inventory.tagged) {
+                Ok(members) => members,
+                Err(reason) => {
+                    trouble.insert(account.clone(), reason.to_string());
+                    continue;
+                }
+            };
             for server in &members {
                 sights.insert(server.clone(), (Sight { began, found: Found::Absent }, None));
             }
@@ -157,9 +171,9 @@ async fn survey(line: &AccountLine, groups: &[Group]) -> Result<crate::ports::cl
 }
 
 fn print(group: &Value) {
-    let after: Vec<&str> = list(group, "after").filter_map(Value::as_str).collect();
+    let after: Vec<&str> = list(group, "after").iter().filter_map(Value::as_str).collect();
     let after = if after.is_empty() { String::new() } else { format!(", after {}", after.join(", ")) };
-    let servers: Vec<&Value> = list(group, "servers").collect();
+    let servers: Vec<&Value> = list(group, "servers").iter().collect();
     let name = text(group, "group");
     if group.get("known") == Some(&Value::Bool(false)) {
         let why = text(group, "trouble");
@@ -194,12 +208,4 @@ fn print(group: &Value) {
         );
         show::line(line.trim_end());
     }
-}
-
-pub(super) fn list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(field).and_then(Value::as_array).into_iter().flatten()
-}
-
-pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
-    value.get(field).and_then(Value::as_str).unwrap_or("")
 }

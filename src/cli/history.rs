@@ -176,7 +176,8 @@ fn print_run(run: &Value) {
     for target in list(run, "targets") {
         let outcome =
             if text(target, "outcome").is_empty() { text(target, "state") } else { text(target, "outcome") };
-        let reason = [text(target, "reason"), text(target, "remark")].join(" ");
+        let waits = if text(target, "outcome").is_empty() { text(target, "why") } else { "" };
+        let reason = [text(target, "reason"), text(target, "remark"), waits].join(" ");
         table.add_row(vec![
             text(target, "server").to_owned(),
             text(target, "name").to_owned(),

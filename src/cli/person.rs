@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
-use super::{Common, groups, load, show, world};
+use super::value::list;
+use super::{Common, dry, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{Holder, SqliteStore};
 use crate::adapters::{environment, logging};
@@ -25,8 +26,6 @@ use crate::daemon::control::{RunRequest, person_run};
 use crate::daemon::engine::{Input, Mode};
 use crate::daemon::{signals, view};
 use crate::domain::name::{Action, RunId};
-use crate::domain::order::Order;
-use crate::domain::outcome::Reason;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError, Waiver};
 use crate::settings::{LogLevel, Settings};
@@ -43,7 +42,7 @@ pub(super) struct Options {
     /// Names of groups
     #[arg(value_name = "GROUP")]
     groups: Vec<String>,
-    /// A server by number; may be given again, or several with commas
+    /// A server by number, ACCOUNT/NUMBER or name; may be given again, or several with commas
     #[arg(long, value_name = "NUMBER", value_delimiter = ',')]
     server: Vec<String>,
     /// Only show what would be done
@@ -83,7 +82,7 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
         who: environment::login_name(),
     };
     if options.dry_run {
-        return dry_run(common, &request).await;
+        return dry::run(common, &request).await;
     }
     if action == Action::Stop && !options.yes && std::io::stdin().is_terminal() && !confirmed(&request)? {
         show::word("nothing was stopped");
@@ -110,80 +109,6 @@ fn confirmed(request: &RunRequest) -> anyhow::Result<bool> {
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
-}
-
-/// What would be done, as the cloud tells it now.
-async fn dry_run(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
-    let report = groups::now(common, &settings).await?;
-    let run = person_run(request, &settings, &report).map_err(|words| Exit::Usage.with(words))?;
-    let order = Order::new(&settings.groups, &settings.roster());
-    let wanted =
-        if request.with_dependencies { order.with_needs(&run.groups, run.action) } else { run.groups };
-    let mut servers: BTreeMap<(String, String), &Value> = BTreeMap::new();
-    for group in groups::list(&report, "groups") {
-        let name = groups::text(group, "group");
-        if wanted.iter().any(|wanted| wanted.as_str() == name) {
-            let known = groups::list(group, "servers").count();
-            if known == 0 {
-                show::word(&format!(
-                    "warning: group {name} has no server now, so the run would not end well"
-                ));
-            }
-        }
-        for server in groups::list(group, "servers") {
-            let id = (groups::text(server, "account").to_owned(), groups::text(server, "server").to_owned());
-            let is_named =
-                run.servers.iter().any(|named| named.account.as_str() == id.0 && named.no.as_str() == id.1);
-            if is_named || wanted.iter().any(|wanted| wanted.as_str() == name) {
-                servers.insert(id, server);
-            }
-        }
-    }
-    let unlisted: Vec<(String, String)> = run
-        .servers
-        .iter()
-        .map(|server| (server.account.to_string(), server.no.to_string()))
-        .filter(|id| !servers.contains_key(id))
-        .collect();
-    let nothing = Value::Null;
-    servers.extend(unlisted.into_iter().map(|id| (id, &nothing)));
-    let over = !request.waive.iter().any(|word| word == Waiver::Limits.word());
-    let too_many = settings.limits.forbid_size(servers.len()).filter(|_| over);
-    for ((account, no), server) in servers {
-        dry_line(common, run.action, (&account, &no), server, too_many.as_ref());
-    }
-    Ok(Exit::Done)
-}
-
-fn dry_line(
-    common: &Common,
-    action: Action,
-    (account, no): (&str, &str),
-    server: &Value,
-    too_many: Option<&Reason>,
-) {
-    let never = match action {
-        Action::Start => groups::text(server, "never_started"),
-        Action::Stop => groups::text(server, "never_stopped"),
-    };
-    let forbidden = too_many.map(|reason| reason.text.as_str()).or((!never.is_empty()).then_some(never));
-    let (name, state) = (groups::text(server, "name"), groups::text(server, "state"));
-    if common.json {
-        let line = serde_json::json!({"server": no, "account": account, "name": server.get("name"), "state": server.get("state"),
-            "action": action.word(), "forbidden": forbidden});
-        return show::line(&line.to_string());
-    }
-    let shown = if name.is_empty() { no.to_owned() } else { format!("{no} ({name})") };
-    let seen = if state.is_empty() { "not seen".to_owned() } else { format!("now {state}") };
-    match forbidden {
-        None => show::line(&format!("would {action} server {shown} of account {account}, {seen}")),
-        Some(why) => show::line(&format!("would skip server {shown}: {why}")),
-    }
-    let billing = groups::text(server, "billing");
-    if action == Action::Stop && !billing.is_empty() {
-        show::word(&format!("warning: server {shown}: {billing}"));
-    }
 }
 
 async fn with_daemon(common: &Common, client: &Client, request: &RunRequest) -> anyhow::Result<Exit> {
@@ -306,12 +231,15 @@ struct Progress {
     json: bool,
     bars: Option<MultiProgress>,
     lines: BTreeMap<String, (ProgressBar, String)>,
+    /// What was last told of groups whose servers are not known yet.
+    waits: String,
 }
 
 impl Progress {
     fn new(common: &Common, id: i64) -> Self {
         let terminal = std::io::stderr().is_terminal() && !common.json;
-        Self { id, json: common.json, bars: terminal.then(MultiProgress::new), lines: BTreeMap::new() }
+        let bars = terminal.then(MultiProgress::new);
+        Self { id, json: common.json, bars, lines: BTreeMap::new(), waits: String::new() }
     }
 
     /// Shows what is new; the exit code once the run has ended.
@@ -327,13 +255,21 @@ impl Progress {
             self.line(&text(target, "server"), &text(target, "name"), &shown, !outcome.is_empty());
         }
         let outcome = text(story, "outcome");
+        let pending: Vec<&str> = list(story, "pending").iter().filter_map(Value::as_str).collect();
+        let waits = format!("the servers of group {} are being listed", pending.join(", "));
+        if !pending.is_empty() && outcome.is_empty() && self.waits != waits {
+            show::word(&waits);
+            self.waits = waits;
+        }
         if outcome.is_empty() {
             return None;
         }
         if self.json {
             show::line(&story.to_string());
         } else {
-            show::line(&format!("run {}: {outcome}", self.id));
+            let reason = text(story, "reason");
+            let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+            show::line(&format!("run {}: {outcome}{why}", self.id));
         }
         Some(if outcome == "done" { Exit::Done } else { Exit::NotDone })
     }

@@ -9,7 +9,7 @@ use super::check::in_words;
 use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::value::{list, text};
-use super::{Common, ask, load, show};
+use super::{Common, ask, groups, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::SqliteStore;
 use crate::daemon::control::HistoryRequest;
@@ -47,6 +47,7 @@ pub(super) struct Options {
 struct Case<'a> {
     settings: &'a Settings,
     roster: &'a Roster,
+    report: &'a Value,
     server: ServerId,
     name: Option<String>,
     at: Timestamp,
@@ -77,8 +78,8 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         let zone = view::zone_of(Some(&settings), None);
         let now = SystemClock.now();
         let at = options.at.as_deref().map_or(Ok(now), |text| ask::moment(text, &zone, now))?;
-        let roster = super::groups::roster(common, &settings).await;
-        let servers = named(common, &settings, &roster, &options.server).await?;
+        let (roster, report) = groups::roster(common, &settings).await;
+        let servers = named(common, &settings, (&roster, &report), &options.server).await?;
         for (server, name) in servers {
             let rules = rules_of(&settings, &roster, &server);
             let verdict = judge(&settings, &roster, &rules, &server, at, &zone);
@@ -86,6 +87,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
             let case = Case {
                 settings: &settings,
                 roster: &roster,
+                report: &report,
                 server,
                 name,
                 at,
@@ -113,11 +115,25 @@ fn rules_of<'a>(settings: &'a Settings, roster: &Roster, server: &ServerId) -> V
 async fn named(
     common: &Common,
     settings: &Settings,
-    roster: &Roster,
+    (roster, report): (&Roster, &Value),
     wanted: &str,
 ) -> anyhow::Result<Vec<(ServerId, Option<String>)>> {
     let listed = roster.servers().filter(|server| server.no.as_str() == wanted);
     let mut found: Vec<(ServerId, Option<String>)> = listed.map(|server| (server.clone(), None)).collect();
+    for server in list(report, "groups").iter().flat_map(|group| list(group, "servers")) {
+        let (no, name) = (text(server, "server"), text(server, "name"));
+        let is_it =
+            |known: &ServerId| known.no.as_str() == no && known.account.as_str() == text(server, "account");
+        if name.is_empty() || (no != wanted && name != wanted) {
+            continue;
+        }
+        match found.iter_mut().find(|(known, _)| is_it(known)) {
+            Some((_, known)) => *known = Some(name.to_owned()),
+            None => found.extend(
+                roster.servers().find(|known| is_it(known)).map(|id| (id.clone(), Some(name.to_owned()))),
+            ),
+        }
+    }
     let entries = history(common, settings, wanted, None, 1).await.unwrap_or_default();
     let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
     for target in targets {
@@ -134,8 +150,8 @@ async fn named(
     }
     if found.is_empty() {
         return Err(Exit::Usage.with(format!(
-            "no group of the configuration holds a server `{wanted}`; names are known once a run has seen them, numbers always, and \
-             what selectors choose while the daemon runs: see `sunup groups`"
+            "no group holds a server `{wanted}`; `sunup groups` shows whom each one has. Without a daemon only the numbers in the file \
+             are known"
         )));
     }
     Ok(found)
@@ -204,6 +220,18 @@ impl Case<'_> {
 
     /// Why limits keep an action away from the server.
     fn limits(&self) -> Vec<String> {
+        let servers = list(self.report, "groups").iter().flat_map(|group| list(group, "servers"));
+        let is_it = |server: &&Value| {
+            text(server, "server") == self.server.no.as_str()
+                && text(server, "account") == self.server.account.as_str()
+        };
+        // The daemon also knows on which server it runs itself.
+        if let Some(server) = servers.into_iter().find(is_it) {
+            let told =
+                [("started", text(server, "never_started")), ("stopped", text(server, "never_stopped"))];
+            let told = told.iter().filter(|(_, why)| !why.is_empty());
+            return told.map(|(verb, why)| format!("it is never {verb}: {why}")).collect();
+        }
         let groups = self.roster.groups_of(&self.server);
         let forbidden = |action: Action| {
             let name = self.name.as_deref().map_or(Naming::NotYetSeen, Naming::Named);

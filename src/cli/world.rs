@@ -82,7 +82,7 @@ fn role_keys() -> KeySource {
     let address = environment::variable("NCLOUD_METADATA_API_ENDPOINT");
     let address = address.unwrap_or_else(|| ADDRESS.to_owned());
     match Settings::checked_metadata_endpoint(&address) {
-        Ok(address) => KeySource::Role(RoleKeys::new(&address)),
+        Ok(address) => KeySource::Role(Arc::new(RoleKeys::new(&address))),
         Err(why) => KeySource::Fixed(Err(format!("variable `NCLOUD_METADATA_API_ENDPOINT`: {why}"))),
     }
 }

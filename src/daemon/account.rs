@@ -47,6 +47,9 @@ pub(super) struct AccountState {
     pub(super) own: Option<BTreeSet<ServerNo>>,
     pub(super) finding_own: bool,
     pub(super) find_own_after: Timestamp,
+    pub(super) own_failures: u32,
+    /// Counts changes of what the account or its groups are: what was read before one says nothing after it.
+    pub(super) generation: u64,
     /// While keys are refused: one careful try, not before this moment.
     pub(super) careful: Option<Timestamp>,
     /// The trouble that people were told of, and what shows that it has passed.
@@ -67,6 +70,8 @@ impl AccountState {
             own: None,
             finding_own: false,
             find_own_after: Timestamp::UNIX_EPOCH,
+            own_failures: 0,
+            generation: 0,
             careful: None,
             told: None,
         }

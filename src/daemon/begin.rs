@@ -64,15 +64,21 @@ fn known_groups(book: &Book, groups: &[GroupName], now: Timestamp) -> Vec<GroupN
 pub(super) fn clear_groups(
     book: &Book,
     rule: &Rule,
+    groups: &[GroupName],
     (action, due): (Action, Timestamp),
     now: Timestamp,
 ) -> Vec<GroupName> {
     let since = known_from(book, now);
-    let mut wanting = wanting_groups(book, rule, action, [due, now]).into_iter();
-    match wanting.all(|group| book.roster.is_known_since(&group, since)) {
-        true => known_groups(book, &rule.groups, now),
-        false => Vec::new(),
-    }
+    let account_of = |name: &GroupName| book.settings.groups.get(name).map(|group| &group.account);
+    let wanting = wanting_groups(book, rule, action, [due, now]);
+    // Only what other hours want in the same account can be about the same servers.
+    let unsure: BTreeSet<_> = wanting
+        .iter()
+        .filter(|group| !book.roster.is_known_since(group, since))
+        .filter_map(account_of)
+        .collect();
+    let known = known_groups(book, groups, now).into_iter();
+    known.filter(|group| account_of(group).is_none_or(|account| !unsure.contains(account))).collect()
 }
 
 /// The groups of other hours that are open at all of some moments: a closing edge leaves their servers alone.
@@ -141,7 +147,7 @@ pub(super) fn with_targets(
     newer: impl Fn(&ServerId) -> Option<String>,
 ) -> Claim {
     let known = match rule_of(&head).and_then(|rule| book.settings.rules.get(rule)) {
-        Some(rule) => clear_groups(book, rule, (head.action, head.due), head.claimed),
+        Some(rule) => clear_groups(book, rule, &head.groups, (head.action, head.due), head.claimed),
         None => known_groups(book, &head.groups, head.claimed),
     };
     let pending = head.groups.iter().filter(|group| !known.contains(group)).cloned().collect();

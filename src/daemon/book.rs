@@ -12,7 +12,7 @@ use super::lines::Line;
 use super::probes::Probes;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::order::Order;
-use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
@@ -32,6 +32,8 @@ pub(super) struct Run {
     pub(super) head: RunHead,
     pub(super) targets: BTreeMap<ServerId, Target>,
     pub(super) resolution: Resolution,
+    /// Its window has ended, by a clock that can be believed: groups that are not known by then never will be.
+    pub(super) is_closed: bool,
 }
 
 impl Run {
@@ -40,8 +42,8 @@ impl Run {
         self.head.waived.contains(&what)
     }
 
-    fn is_over(&self, now: Timestamp) -> bool {
-        let known = self.resolution.pending.is_empty() || now >= self.head.window_end;
+    fn is_over(&self) -> bool {
+        let known = self.resolution.pending.is_empty() || self.is_closed;
         known && self.targets.values().all(|target| target.progress.outcome().is_some())
     }
 }
@@ -82,6 +84,12 @@ pub(super) struct Book {
     pub(super) resolved: BTreeMap<GroupName, Resolved>,
     pub(super) roster: Roster,
     pub(super) order: Order,
+    /// Servers whose groups contradict each other, in words.
+    pub(super) contradictions: Vec<String>,
+    /// Why groups could not be resolved although their account was listed.
+    pub(super) group_trouble: BTreeMap<GroupName, Reason>,
+    /// When it was last told that the hour's requests are used up.
+    pub(super) hour_told: Option<Timestamp>,
     /// How many servers groups had at their last good run.
     pub(super) sizes: BTreeMap<GroupName, usize>,
     /// What the newest wish wants of each server: an older one that learns later whom it is about gives way.
@@ -140,19 +148,29 @@ impl Book {
         opening: Opening,
         lines: BTreeMap<AccountName, AccountLine>,
     ) -> Self {
-        let runs = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
+        let runs: BTreeMap<RunId, Run> = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
+        let mut staggered: BTreeMap<GroupName, Timestamp> = BTreeMap::new();
+        for target in runs.values().flat_map(|run| run.targets.values()) {
+            for group in target.progress.first_asked.iter().flat_map(|_| &target.groups) {
+                let last = staggered.entry(group.clone()).or_insert(Timestamp::MIN);
+                *last = target.progress.first_asked.map_or(*last, |asked| asked.max(*last));
+            }
+        }
         let roster = settings.roster();
         let order = Order::new(&settings.groups, &roster);
         Self {
             settings,
             runs,
             resolved: BTreeMap::new(),
+            contradictions: order.contradictions(&roster),
+            group_trouble: BTreeMap::new(),
+            hour_told: None,
             roster,
             order,
             sizes: opening.sizes,
             decided: BTreeMap::new(),
             probes: Probes::default(),
-            staggered: BTreeMap::new(),
+            staggered,
             no_room: BTreeSet::new(),
             wanted_lists: None,
             forecasts: Forecasts::default(),
@@ -248,6 +266,7 @@ impl Book {
         self.resolved.retain(|group, _| self.settings.groups.contains_key(group));
         self.roster = Roster::new(&self.settings.groups, &self.resolved);
         self.order = Order::new(&self.settings.groups, &self.roster);
+        self.contradictions = self.order.contradictions(&self.roster);
     }
 
     /// Whether the program itself runs on a server, as its addresses say.
@@ -289,7 +308,7 @@ impl Book {
             }
         }
         let ended: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| run.is_over(draft.now)).map(|(id, _)| *id).collect();
+            self.runs.iter().filter(|(_, run)| run.is_over()).map(|(id, _)| *id).collect();
         for id in ended {
             if let Some(run) = self.runs.remove(&id) {
                 self.no_room.remove(&id);
@@ -299,7 +318,7 @@ impl Book {
                 let reason = self.reason_of(&run);
                 draft.turn.ends.push(End { run: id, outcome, reason: reason.clone() });
                 if outcome == RunOutcome::Done {
-                    self.note_sizes(draft, &run.head);
+                    self.note_sizes(draft, &run);
                 }
                 self.note_end(draft, id, &run.head, outcome, (&outcomes, &reason));
             }
@@ -344,6 +363,10 @@ impl Book {
         sight: &Sight,
         traits: Option<Traits>,
     ) {
+        // Reads may come back in another order than they were begun in.
+        if self.sights.get(server).is_some_and(|(known, _)| known.began > sight.began) {
+            return;
+        }
         let traits = traits.or_else(|| self.sights.get(server).and_then(|(_, traits)| traits.clone()));
         let name = traits.as_ref().and_then(|traits| traits.name.clone());
         let news = self.sights.get(server).is_none_or(|(before, _)| before.found != sight.found);
@@ -379,6 +402,7 @@ fn open(run: OpenRun) -> Run {
         head: run.head,
         targets: run.targets.into_iter().map(|target| (target.server.clone(), target)).collect(),
         resolution: run.resolution,
+        is_closed: false,
     }
 }
 

@@ -187,6 +187,9 @@ impl<'a> OpenHoursAt<'a> {
 
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
 fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
+    if wishes.is_empty() {
+        return;
+    }
     let (settings, roster) = (Arc::clone(&book.settings), book.roster.clone());
     let mut open_hours = OpenHoursAt::new(&settings, &roster);
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
@@ -198,7 +201,10 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
                 // What has closed asks for nothing, so what was last known of its groups will do.
                 let groups = match wish {
                     Wanted::Closed(_) => rule.groups.clone(),
-                    _ => clear_groups(book, rule, (occurrence.action, occurrence.due), draft.now),
+                    _ => {
+                        let moment = (occurrence.action, occurrence.due);
+                        clear_groups(book, rule, &rule.groups, moment, draft.now)
+                    }
                 };
                 let servers = book.settings.servers_of(&roster, &groups, occurrence.action);
                 let moment = (occurrence.action, occurrence.due);
@@ -352,6 +358,7 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
             run: id,
             head: claim.head.clone(),
             servers: claim.targets.len(),
+            pending: claim.resolution.pending.iter().cloned().collect(),
         });
         for target in claim.targets.iter().filter(|target| target.progress.outcome().is_some()) {
             draft.lines.push(Line::of(id, claim.head.action, target));
@@ -362,7 +369,7 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
         } else {
             let Claim { head, targets, resolution, .. } = claim;
             let targets = targets.into_iter().map(|target| (target.server.clone(), target)).collect();
-            book.runs.insert(id, Run { head, targets, resolution });
+            book.runs.insert(id, Run { head, targets, resolution, is_closed: false });
         }
     }
 }

@@ -123,6 +123,9 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 /// Forms the requests that can go now. Intents stand in the draft; `alarm` learns when to come back.
 pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) -> Vec<Act> {
     let mut acts = Vec::new();
+    for run in book.runs.values_mut() {
+        run.is_closed |= draft.now >= run.head.window_end;
+    }
     share(book, draft);
     withdraw_forbidden(book, draft);
     explain(book, draft);
@@ -261,7 +264,7 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 alarm.at(end);
             }
         }
-        if !run.resolution.pending.is_empty() {
+        if !run.resolution.pending.is_empty() && run.head.window_end > now {
             alarm.at(run.head.window_end);
         }
     }
@@ -281,7 +284,7 @@ fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &mut Alarm) 
             let paced = groups.iter().filter_map(|name| book.settings.groups.get(name));
             let paced: Vec<_> = paced.filter(|group| !group.stagger.is_zero()).collect();
             for group in &paced {
-                let last = book.staggered.get(&group.name).copied().or_else(|| last_asked(book, &group.name));
+                let last = book.staggered.get(&group.name).copied();
                 let next = last.map_or(now, |last| later(last, group.stagger));
                 let other_goes = going.get(&group.name).is_some_and(|no| *no != candidate.server.no);
                 if next > now || other_goes {
@@ -295,12 +298,6 @@ fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &mut Alarm) 
             true
         });
     }
-}
-
-/// When a server of a group was last asked in a run that is open, as far as the journal tells.
-fn last_asked(book: &Book, group: &GroupName) -> Option<Timestamp> {
-    let targets = book.runs.values().flat_map(|run| run.targets.values());
-    targets.filter(|target| target.groups.contains(group)).filter_map(|t| t.progress.first_asked).max()
 }
 
 fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
@@ -331,7 +328,15 @@ fn ask(
 ) {
     let now = draft.now;
     let mut waiting = false;
+    let waives =
+        |candidate: &Candidate| book.runs.get(&candidate.run).is_some_and(|run| run.waives(Waiver::Limits));
+    // What passes the limits goes apart: it must not wait for what does not.
+    let mut parted: Vec<(Action, bool, Vec<Candidate>)> = Vec::new();
     for (action, candidates) in asks {
+        let (waived, others): (Vec<Candidate>, Vec<Candidate>) = candidates.into_iter().partition(waives);
+        parted.extend([(action, true, waived), (action, false, others)]);
+    }
+    for (action, is_waived, candidates) in parted {
         for batch in batches(candidates, batch_size(book, account)) {
             let Some(state) = book.accounts.get(account) else {
                 return;
@@ -345,10 +350,6 @@ fn ask(
                 alarm.at(from.max(later(now, Duration::from_millis(100))));
                 break;
             }
-            let waives = |candidate: &Candidate| {
-                book.runs.get(&candidate.run).is_some_and(|run| run.waives(Waiver::Limits))
-            };
-            let is_waived = batch.iter().all(waives);
             if let Some(free_at) = hourly_limit(book, now).filter(|_| !is_waived) {
                 hold(book, draft, &batch, free_at);
                 alarm.at(free_at);
@@ -425,11 +426,12 @@ fn hold(book: &mut Book, draft: &mut Draft, batch: &[Candidate], free_at: Timest
     for candidate in batch {
         book.happen(draft, candidate.run, &candidate.server, &Event::Held(&reason, free_at));
     }
-    draft.tell(
-        NoticeKind::Guard,
-        Urgency::NeedsAPerson,
-        format!("{words}; {} servers wait until {free_at}.", batch.len()),
-    );
+    let hour_ago = draft.now.saturating_sub(Duration::from_hours(1)).unwrap_or(draft.now);
+    if book.hour_told.is_none_or(|told| told <= hour_ago) {
+        book.hour_told = Some(draft.now);
+        let text = format!("{words}; what exceeds it waits until {free_at}.");
+        draft.tell(NoticeKind::Guard, Urgency::NeedsAPerson, text);
+    }
 }
 
 fn intend(
@@ -530,7 +532,7 @@ fn list(
 
 /// Has the servers found on which the program itself runs, unless the configuration names them.
 fn find_own(book: &mut Book, now: Timestamp, account: &AccountName, alarm: &mut Alarm, acts: &mut Vec<Act>) {
-    if book.settings.limits.own.is_some() {
+    if book.settings.limits.own.is_some() || !book.settings.accounts.contains_key(account) {
         return;
     }
     let Some(state) = book.accounts.get_mut(account) else { return };

@@ -35,8 +35,8 @@ impl Book {
             run.resolution.empty.iter().map(|group| format!("group {group} matches no server")).collect();
         for group in &run.resolution.pending {
             let account = self.settings.groups.get(group).and_then(|group| self.accounts.get(&group.account));
-            let told =
-                account.and_then(|account| account.told.as_ref()).map(|(reason, _)| reason.to_string());
+            let told = account.and_then(|account| account.told.as_ref()).map(|(reason, _)| reason);
+            let told = self.group_trouble.get(group).or(told).map(ToString::to_string);
             let why = told.unwrap_or_else(|| "no list could be read".to_owned());
             reasons.push(format!("the servers of group {group} never became known ({why})"));
         }
@@ -44,11 +44,12 @@ impl Book {
     }
 
     /// Remembers how many servers the groups of a good run had.
-    pub(super) fn note_sizes(&mut self, draft: &mut Draft, head: &RunHead) {
-        for name in &head.groups {
-            let size = self.roster.size(name);
+    pub(super) fn note_sizes(&mut self, draft: &mut Draft, run: &Run) {
+        for name in &run.head.groups {
+            // What the run was about, not what the group may have become meanwhile.
+            let size = run.targets.values().filter(|target| target.groups.contains(name)).count();
             let watched = self.settings.groups.get(name).is_some_and(|group| group.on_growth.is_some());
-            if watched && self.roster.is_known(name) && self.sizes.insert(name.clone(), size) != Some(size) {
+            if watched && self.sizes.insert(name.clone(), size) != Some(size) {
                 draft.turn.sizes.push((name.clone(), size));
             }
         }

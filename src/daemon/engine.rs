@@ -18,7 +18,7 @@ use super::claims::{self, overdue};
 pub use super::claims::{PersonRun, Reach};
 use super::dispatch::{Act, Alarm, dispatch};
 use super::io::{self, Talk};
-use super::lines::Line;
+use super::lines::{self, Line};
 use super::probes::PROBE_LIMIT;
 pub use super::reload::Difference;
 use super::reload::{absence_at_start, adopt};
@@ -326,7 +326,12 @@ impl Engine {
                 self.find_own_again();
             }
             Input::Probed { probe, answer } => self.book.probes.heard(probe, answer, draft.now),
-            Input::FoundOwn { account, found } => self.found_own(draft, &account, found),
+            // What was read for another configuration of the account is read again.
+            Input::Looked { account, generation, .. }
+            | Input::Listed { account, generation, .. }
+            | Input::FoundOwn { account, generation, .. }
+                if !self.book.is_of_now(&account, generation) => {}
+            Input::FoundOwn { account, found, .. } => self.found_own(draft, &account, found),
             Input::Groups { freshness, reply } => self.asked_for_groups(draft.now, freshness, reply),
             Input::Prune => self.prune = true,
             Input::ConfigTrouble(problem) => self.config_trouble(problem),
@@ -407,7 +412,9 @@ impl Engine {
         }
         claims::claimed(&mut self.book, draft, &recorded);
         self.claims_seen |= !draft.command_runs.is_empty();
-        draft.lines.iter().for_each(Line::emit);
+        // What was seen comes before what is asked because of it.
+        draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
+        lines::emit_all(&draft.lines);
         draft.lines.clear();
         for notice in draft.notices.drain(..) {
             self.parts.notifier.tell(&notice);
@@ -463,7 +470,8 @@ impl Engine {
                 continue;
             };
             let (clock, reports) = (Arc::clone(&self.parts.clock), self.parts.reports.clone());
-            let talk = Talk { account: account.clone(), line: state.line.clone(), clock, reports };
+            let (account, generation) = (account.clone(), state.generation);
+            let talk = Talk { account, generation, line: state.line.clone(), clock, reports };
             let io = &self.parts.io;
             match act {
                 Act::Ask { attempt, action, servers, not_after, .. } => {

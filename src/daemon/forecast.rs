@@ -1,6 +1,6 @@
 //! What would fail if it were due now: told in the preflight, and by a rehearsal long before, so that a person can mend it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -9,13 +9,15 @@ use super::book::{Book, Draft};
 use super::dispatch::Looks;
 use super::view;
 use crate::domain::group::Group;
-use crate::domain::name::{Action, GroupName, RuleName, ServerId};
+use crate::domain::name::{AccountName, Action, GroupName, RuleName, ServerId};
 use crate::domain::plan::Occurrence;
 use crate::domain::server::{Found, Standing};
 use crate::ports::notifier::{NoticeKind, Urgency};
 
 /// At the latest so long before due it is told what is known.
 const JUDGED_BEFORE: Duration = Duration::from_secs(5);
+/// So long after it begins a rehearsal tells what is known.
+const REHEARSED_WITHIN: Duration = Duration::from_mins(1);
 /// States that were read longer before due say nothing about it.
 const STATES_AGE_MAX: Duration = Duration::from_mins(1);
 /// The most findings that are told of one occurrence.
@@ -111,10 +113,16 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
             }
         }
         let latest = coming.occurrence.due.saturating_sub(JUDGED_BEFORE).unwrap_or(now);
+        let latest = match coming.stage {
+            Stage::Rehearsal => latest.min(coming.from.saturating_add(REHEARSED_WITHIN).unwrap_or(latest)),
+            Stage::Preflight => latest,
+        };
         if latest > now {
             looks.wake_at(latest);
         }
-        if (all_seen || now >= latest) && !book.forecasts.is_told(&coming) {
+        // A read that is under way is waited for: what it shows cannot be told before.
+        let is_reading = book.accounts.values().any(|account| account.listing || account.looking);
+        if (all_seen || (now >= latest && !is_reading)) && !book.forecasts.is_told(&coming) {
             ready.push((Forecasts::key(&coming), coming.occurrence.clone(), coming.stage));
         }
     }
@@ -155,7 +163,9 @@ fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
     let groups: Vec<&Group> = names.iter().filter_map(|name| book.settings.groups.get(name)).collect();
     for group in &groups {
         if !book.roster.is_known(&group.name) {
-            found.push(format!("the servers of group {} could not be listed", group.name));
+            let why = book.group_trouble.get(&group.name).map(|reason| format!(": {}", reason.text));
+            let why = why.unwrap_or_default();
+            found.push(format!("the servers of group {} could not be listed{why}", group.name));
         } else if book.roster.size(&group.name) == 0 {
             found.push(format!("group {} matches no server", group.name));
         }
@@ -171,12 +181,27 @@ fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
     }
     let servers = book.settings.servers_of(&book.roster, names, action);
     found.extend(book.settings.limits.forbid_size(servers.len()).map(|reason| reason.text));
+    found.extend(hour(book, &servers));
     found.extend(accounts(book, &groups, action));
     for server in servers.keys() {
         found.extend(server_finding(book, server, action));
     }
     found.extend(order_findings(book, names, action));
     found
+}
+
+/// Whether the hour's requests will not be enough.
+fn hour(book: &Book, servers: &BTreeMap<ServerId, Duration>) -> Option<String> {
+    let mut by_account: BTreeMap<&AccountName, usize> = BTreeMap::new();
+    for server in servers.keys() {
+        *by_account.entry(&server.account).or_default() += 1;
+    }
+    let batch = |name: &AccountName| book.accounts.get(name).map_or(1, |account| account.line.batch.max(1));
+    let needed: usize = by_account.into_iter().map(|(name, count)| count.div_ceil(batch(name))).sum();
+    let (most, used) = (book.settings.limits.requests_per_hour, book.recent_asks.len());
+    (used + needed > most).then(|| {
+        format!("it needs about {needed} requests, {used} went out lately, and `limits.requests_per_hour` is {most}")
+    })
 }
 
 /// Trouble with the accounts that the groups belong to.
@@ -216,7 +241,7 @@ fn server_finding(book: &Book, server: &ServerId, action: Action) -> Option<Stri
 
 /// What is waited for and is not in the same run.
 fn order_findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
-    let mut found = book.order.contradictions(&book.roster);
+    let mut found = book.contradictions.clone();
     for need in book.order.needs(names, action).into_iter().filter(|need| !names.contains(&need.on)) {
         let due = |occurrence: &&Occurrence| {
             let rule = book.settings.rules.get(&occurrence.rule);

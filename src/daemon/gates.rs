@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::begin::known_from;
 use super::book::{Book, Draft, Run};
 use super::dispatch::Looks;
-use super::listing::limiting_groups;
+use super::listing::deciding_groups;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use crate::domain::group::{AfterFailure, Group};
 use crate::domain::name::{Action, GroupName, RunId, ServerId};
@@ -48,6 +48,15 @@ struct Gates<'a> {
     tallies: BTreeMap<(RunId, GroupName), Tally>,
 }
 
+/// How a server fares in the open runs of an action.
+#[derive(Debug, Clone, Copy, Default)]
+struct InRuns {
+    /// A target of it has not ended.
+    is_open: bool,
+    /// A target of it ended elsewhere than at the goal.
+    has_failed: bool,
+}
+
 /// How far a group has got within a run.
 #[derive(Debug, Clone, Default)]
 struct Tally {
@@ -82,26 +91,23 @@ pub(super) fn hold_and_free(book: &mut Book, draft: &mut Draft) -> Looks {
 fn settle(book: &mut Book, draft: &mut Draft, id: RunId, server: &ServerId, gate: Gate) {
     let Some(run) = book.runs.get(&id) else { return };
     let Some(target) = run.targets.get(server) else { return };
-    let end = run.head.window_end;
     match gate {
-        Gate::Free if is_held(target, end) => book.happen(draft, id, server, &Event::Freed),
+        Gate::Free if is_held(target) => book.happen(draft, id, server, &Event::Freed),
         Gate::Free => {}
         Gate::Waits(reason) => {
             let same =
                 matches!(&target.progress.state, State::Waiting { why: Some(why), .. } if *why == reason);
-            if !same || !is_held(target, end) {
-                book.happen(draft, id, server, &Event::Held(&reason, end));
+            if !same || !is_held(target) {
+                book.happen(draft, id, server, &Event::Held(&reason, Timestamp::MAX));
             }
         }
         Gate::Lost(reason) => book.happen(draft, id, server, &Event::Withdrawn(&reason)),
     }
 }
 
-/// Whether a target was held back here: until the window's end, for one of our reasons.
-fn is_held(target: &Target, window_end: Timestamp) -> bool {
-    use ReasonKind::{Busy, Dependency, Limit, Protected};
-    let ours = |reason: &Reason| matches!(reason.kind, Dependency | Limit | Busy | Protected);
-    matches!(&target.progress.state, State::Waiting { until, why: Some(why) } if *until >= window_end && ours(why))
+/// Whether a target was held back here: until it is set free, or its window ends.
+fn is_held(target: &Target) -> bool {
+    matches!(&target.progress.state, State::Waiting { until, .. } if *until == Timestamp::MAX)
 }
 
 impl<'a> Gates<'a> {
@@ -126,7 +132,7 @@ impl<'a> Gates<'a> {
             for (server, target) in &run.targets {
                 let State::Waiting { until, .. } = &target.progress.state else { continue };
                 let is_marked = target.progress.mark.is_some();
-                if !is_marked && (*until <= self.now || is_held(target, run.head.window_end)) {
+                if !is_marked && (*until <= self.now || is_held(target)) {
                     found.push((*id, server));
                 }
             }
@@ -145,34 +151,44 @@ impl<'a> Gates<'a> {
             gate = self.failures(id, run, target);
         }
         if gate == Gate::Free {
-            gate = self.canary(id, run, target);
-        }
-        if gate == Gate::Free {
             gate = self.newer_unknown(run, server);
         }
-        if gate == Gate::Free && run.head.action == Action::Stop {
+        if gate == Gate::Free {
             gate = self.busy(run, target);
+        }
+        if gate == Gate::Free {
+            gate = self.canary(id, run, target);
         }
         gate
     }
 
-    /// Limits whose reach is not known yet: the program's own server, groups that `protect` names.
+    /// What decides about the server and is not known yet: groups that limits or an order name, and where the program itself runs.
     fn limits(&self, run: &Run, server: &ServerId) -> Gate {
         let (book, action) = (self.book, run.head.action);
         let since = known_from(book, run.head.claimed);
-        if let Some(group) =
-            limiting_groups(book, action).find(|group| !book.roster.is_known_since(group, since))
-        {
-            let words = format!("`limits` names group {group}, and who belongs to it is not known yet");
-            return Gate::Waits(Reason::new(ReasonKind::Protected, words));
+        let unknown = deciding_groups(book, &server.account, action)
+            .find(|group| !book.roster.is_known_since(group, since));
+        if let Some(group) = unknown {
+            let words =
+                format!("which servers group {group} has is not known yet, and it decides about this one");
+            return Gate::Waits(self.not_known(server, words));
         }
         let own_known = book.accounts.get(&server.account).is_none_or(|account| account.own.is_some());
         if action == Action::Stop && book.settings.limits.own.is_none() && !own_known {
             let words =
                 "it is not known yet whether sunup itself runs on this server; `limits.self` can say it";
-            return Gate::Waits(Reason::new(ReasonKind::Protected, words));
+            return Gate::Waits(self.not_known(server, words.to_owned()));
         }
         Gate::Free
+    }
+
+    /// Not known, because of the account's trouble where it has one.
+    fn not_known(&self, server: &ServerId, words: String) -> Reason {
+        let told = self.book.accounts.get(&server.account).and_then(|account| account.told.as_ref());
+        match told {
+            Some((reason, _)) => Reason::new(reason.kind, format!("{words} ({})", reason.text)),
+            None => Reason::new(ReasonKind::NotKnown, words),
+        }
     }
 
     /// Whether everything is there that the server's groups wait for.
@@ -230,12 +246,18 @@ impl<'a> Gates<'a> {
             AfterFailure::Skip => Gate::Lost(Reason::new(ReasonKind::Dependency, words)),
             AfterFailure::Continue => Gate::Free,
         };
-        match judge(states.iter().copied(), on.any) {
+        let hold = judge(states.iter().copied(), on.any);
+        if hold != Hold::Free {
+            self.probes.not_up(&on.name);
+        }
+        match hold {
             Hold::Lost => {
                 lost(format!("group {} did not come up, and group {} comes after it", on.name, by.name))
             }
             Hold::Waits => {
-                let words = format!("group {} is to be up first, for group {}", on.name, by.name);
+                let comes = members.iter().any(|server| self.in_runs(server, Action::Start).is_open);
+                let nobody = if comes { "" } else { "; nothing starts it now (--with-dependencies would)" };
+                let words = format!("group {} is to be up first, for group {}{nobody}", on.name, by.name);
                 Gate::Waits(Reason::new(ReasonKind::Dependency, words))
             }
             Hold::Free => {
@@ -299,30 +321,41 @@ impl<'a> Gates<'a> {
     /// How a server stands that is to be up.
     fn is_up(&mut self, server: &'a ServerId) -> Member {
         let is_up = |condition: &Condition| condition.standing(Action::Start) == Standing::Goal;
-        let none = Vec::new();
-        let runs = self.runs.get(&(server, Action::Start)).unwrap_or(&none);
-        let outcomes: Vec<Option<&Outcome>> =
-            runs.iter().filter_map(|run| run.targets.get(server)).map(|t| t.progress.outcome()).collect();
-        if outcomes.iter().any(Option::is_none) {
+        let own = self.in_runs(server, Action::Start);
+        if own.is_open || self.in_runs(server, Action::Stop).is_open {
             return Member::Coming;
         }
-        if outcomes.iter().flatten().any(|outcome| outcome.is_at_goal()) {
-            return Member::There;
+        match self.seen(server, Timestamp::MIN).map(|condition| is_up(&condition)) {
+            Some(true) => {
+                // Read again before what is known grows too old to go by.
+                if let Some((sight, _)) = self.book.sights.get(server) {
+                    self.looks.note(server, later(sight.began, SIGHT_AGE_MAX / 2));
+                }
+                Member::There
+            }
+            Some(false) if own.has_failed => Member::Lost,
+            _ => self.looked_for(server),
         }
-        match (self.seen(server).map(|condition| is_up(&condition)), outcomes.is_empty()) {
-            (Some(true), _) => Member::There,
-            (_, true) => self.looked_for(server),
-            (Some(false), false) => Member::Lost,
-            (None, false) => self.looked_for(server),
+    }
+
+    /// How a server fares in the open runs of an action.
+    fn in_runs(&self, server: &'a ServerId, action: Action) -> InRuns {
+        let mut found = InRuns::default();
+        for run in self.runs.get(&(server, action)).into_iter().flatten() {
+            match run.targets.get(server).map(|target| target.progress.outcome()) {
+                Some(None) => found.is_open = true,
+                Some(Some(outcome)) => found.has_failed |= !outcome.is_at_goal(),
+                None => {}
+            }
         }
+        found
     }
 
     /// Whether the servers that need this group are down.
     fn stop_need(&mut self, by: &Group, on: &Group, members: &[&'a ServerId], run: &Run) -> Gate {
-        let by_person = matches!(run.head.origin, Origin::Person(_));
         let mut waits = false;
         for server in members {
-            match self.is_down(server, by_person) {
+            match self.is_down(server, run) {
                 Member::There => {}
                 Member::Coming => waits = true,
                 Member::Lost => {
@@ -347,28 +380,27 @@ impl<'a> Gates<'a> {
     }
 
     /// How a server stands that is to be down. A command does not wait for what nobody stops.
-    fn is_down(&mut self, server: &'a ServerId, by_person: bool) -> Member {
-        let none = Vec::new();
-        let runs = self.runs.get(&(server, Action::Stop)).unwrap_or(&none);
-        let outcomes: Vec<Option<&Outcome>> =
-            runs.iter().filter_map(|run| run.targets.get(server)).map(|t| t.progress.outcome()).collect();
-        if outcomes.iter().any(Option::is_none) {
+    fn is_down(&mut self, server: &'a ServerId, run: &Run) -> Member {
+        let by_person = matches!(run.head.origin, Origin::Person(_));
+        let own = self.in_runs(server, Action::Stop);
+        let is_starting = self.in_runs(server, Action::Start).is_open;
+        if own.is_open {
             return Member::Coming;
         }
-        if outcomes.iter().flatten().any(|outcome| outcome.is_at_goal()) {
-            return Member::There;
-        }
-        match self.seen(server).map(|condition| condition.is_down()) {
-            Some(true) => Member::There,
-            Some(false) if by_person || !outcomes.is_empty() => Member::Lost,
+        // Only a look since the run began shows that nothing runs there now.
+        match self.seen(server, run.head.claimed).map(|condition| condition.is_down()) {
+            Some(true) if !is_starting => Member::There,
+            Some(false) if by_person || own.has_failed => Member::Lost,
             _ => self.looked_for(server),
         }
     }
 
-    /// What a recent read showed of a server. Absent counts as terminated.
-    fn seen(&self, server: &ServerId) -> Option<Condition> {
+    /// What a recent read showed of a server, begun at or after a moment and after the last request for it was settled. Absent
+    /// counts as terminated.
+    fn seen(&self, server: &ServerId, since: Timestamp) -> Option<Condition> {
         let (sight, _) = self.book.sights.get(server)?;
-        if later(sight.began, SIGHT_AGE_MAX) < self.now {
+        let is_blind = self.book.touched.get(server).is_some_and(|touched| sight.began < *touched);
+        if is_blind || sight.began < since || later(sight.began, SIGHT_AGE_MAX) < self.now {
             return None;
         }
         Some(match &sight.found {
@@ -379,8 +411,12 @@ impl<'a> Gates<'a> {
 
     /// Has a server looked at that no run looks at.
     fn looked_for(&mut self, server: &ServerId) -> Member {
-        let last = self.book.sights.get(server).map(|(sight, _)| later(sight.began, WAITED_FOR_EVERY));
-        self.looks.note(server, last.unwrap_or(self.now).max(self.now));
+        // What is known but too old, or older than the last request, is read again at once.
+        let is_recent = self.seen(server, Timestamp::MIN).is_some();
+        let last = self.book.sights.get(server).filter(|_| is_recent);
+        let next = last.map_or(self.now, |(sight, _)| later(sight.began, WAITED_FOR_EVERY));
+        let settled = self.book.touched.get(server).copied().unwrap_or(self.now);
+        self.looks.note(server, next.max(settled).max(self.now));
         Member::Coming
     }
 
@@ -453,7 +489,14 @@ impl<'a> Gates<'a> {
                     .filter(|server| run.targets.get(*server).is_some_and(|t| t.groups.contains(&group.name)))
                     .filter(|server| !chosen.contains(server))
                     .collect();
-                rest.sort_by_cached_key(|server| self.order(id, run, server) != Gate::Free);
+                // Nor does it wait for one that is busy.
+                let is_busy = |server: &ServerId| {
+                    let state = run.targets.get(server).map(|target| &target.progress.state);
+                    matches!(state, Some(State::Waiting { why: Some(why), .. }) if why.kind == ReasonKind::Busy)
+                };
+                rest.sort_by_cached_key(|server| {
+                    (self.order(id, run, server) != Gate::Free, is_busy(server))
+                });
                 chosen.extend(rest.into_iter().take(wanted));
             }
             self.canaries.insert(id, chosen);
@@ -512,10 +555,13 @@ impl<'a> Gates<'a> {
 
     /// Whether the server says that it is busy. Asked only about servers that would be stopped now.
     fn busy(&mut self, run: &Run, target: &Target) -> Gate {
+        if run.head.action != Action::Stop {
+            return Gate::Free;
+        }
         let groups = self.book.roster.groups_of(&target.server).iter();
         let groups = groups.filter_map(|name| self.book.settings.groups.get(name));
         let since = self.now.saturating_sub(BUSY_ANSWER_AGE_MAX).unwrap_or(Timestamp::MIN);
-        let is_held = is_held(target, run.head.window_end);
+        let is_held = is_held(target);
         let policy = super::book::policy(&run.head, target.limit, None);
         if !is_held && !matches!(wish(&target.progress, &policy, self.now), Wish::Ask) {
             return Gate::Free;

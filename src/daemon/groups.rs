@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::book::Book;
 use super::view::{moment, zone_of};
 use crate::domain::billing;
-use crate::domain::group::Group;
-use crate::domain::guard::{Naming, Subject};
+use crate::domain::group::{Exclusion, Group};
+use crate::domain::guard::{Naming, Subject, glob_matches};
 use crate::domain::name::{AccountName, Action, ServerId};
 use crate::domain::order::Order;
 use crate::domain::outcome::{Reason, ReasonKind};
@@ -67,8 +67,9 @@ impl Census<'_> {
     }
 
     fn group(&self, group: &Group) -> Value {
-        let servers: Vec<Value> =
-            self.roster.members(&group.name).map(|server| self.server(server)).collect();
+        let mut members: Vec<&ServerId> = self.roster.members(&group.name).collect();
+        members.sort_by_key(|server| (server.no.as_str().len(), *server));
+        let servers: Vec<Value> = members.into_iter().map(|server| self.server(server)).collect();
         json!({
             "group": group.name.as_str(),
             "account": group.account.as_str(),
@@ -101,9 +102,35 @@ impl Census<'_> {
         })
     }
 
+    /// Exclusions of a group that take nobody out of its account.
+    fn idle_exclusions(&self, group: &Group) -> Vec<String> {
+        let servers = || self.sights.iter().filter(|(server, _)| server.account == group.account);
+        let is_idle = |out: &&Exclusion| match out {
+            Exclusion::Number(no) => !servers().any(|(server, _)| server.no == *no),
+            Exclusion::Name(glob) => {
+                let name = |traits: &Option<Traits>| traits.as_ref().and_then(|traits| traits.name.clone());
+                !servers().any(|(_, (_, traits))| name(traits).is_some_and(|name| glob_matches(glob, &name)))
+            }
+        };
+        let idle = group.exclude.iter().filter(is_idle).map(|out| match out {
+            Exclusion::Number(no) => no.to_string(),
+            Exclusion::Name(glob) => glob.clone(),
+        });
+        idle.map(|word| {
+            format!("`exclude` of group {} holds `{word}`, which matches no server that was seen: check its spelling", group.name)
+        })
+        .collect()
+    }
+
     /// What is odd about groups and limits, now that servers are known.
     fn warnings(&self) -> Vec<String> {
         let mut warnings = Order::new(&self.settings.groups, self.roster).contradictions(self.roster);
+        let all_known = self.settings.groups.keys().all(|group| self.roster.is_known(group));
+        if !self.trouble.is_empty() || !all_known {
+            // What was not seen cannot be told from what is not there.
+            return warnings;
+        }
+        warnings.extend(self.settings.groups.values().flat_map(|group| self.idle_exclusions(group)));
         let limits = &self.settings.limits;
         let own = limits.own.as_deref().unwrap_or_default();
         let lists: [(&str, &[_]); 3] =

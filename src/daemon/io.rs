@@ -22,6 +22,8 @@ use crate::ports::prober::Prober;
 #[derive(Clone)]
 pub(super) struct Talk {
     pub(super) account: AccountName,
+    /// [`super::account::AccountState::generation`] when the task began.
+    pub(super) generation: u64,
     pub(super) line: AccountLine,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) reports: mpsc::Sender<Input>,
@@ -41,7 +43,7 @@ impl Talk {
                 Reason::new(ReasonKind::Store, "recording the intent took too long, so nothing was sent");
             Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard }
         } else {
-            self.line.cloud.ask(action, &servers).await
+            self.line.cloud.ask(action, &servers, not_after).await
         };
         self.report(Input::Answered { attempt, exchange }).await;
     }
@@ -50,16 +52,16 @@ impl Talk {
     pub(super) async fn look(self, servers: Vec<ServerNo>, limit: Duration, epoch: u64) {
         let began = self.clock.now();
         let exchange = self.line.cloud.look(&servers, limit).await;
-        let account = self.account.clone();
-        self.report(Input::Looked { account, began, epoch, servers, exchange }).await;
+        let (account, generation) = (self.account.clone(), self.generation);
+        self.report(Input::Looked { account, generation, began, epoch, servers, exchange }).await;
     }
 
     /// Lists the account's servers.
     pub(super) async fn list(self, scope: Scope, groups: Vec<GroupName>, limit: Duration, epoch: u64) {
         let began = self.clock.now();
         let exchange = self.line.cloud.list(&scope, limit).await;
-        let account = self.account.clone();
-        self.report(Input::Listed { account, began, epoch, scope, groups, exchange }).await;
+        let (account, generation) = (self.account.clone(), self.generation);
+        self.report(Input::Listed { account, generation, began, epoch, scope, groups, exchange }).await;
     }
 
     /// Finds the servers that have this machine's addresses.
@@ -71,8 +73,8 @@ impl Talk {
                 Err(ReadError { reason, trouble: ReadTrouble::Odd })
             }
         };
-        let account = self.account.clone();
-        self.report(Input::FoundOwn { account, found }).await;
+        let (account, generation) = (self.account.clone(), self.generation);
+        self.report(Input::FoundOwn { account, generation, found }).await;
     }
 
     /// Asks for nothing but a signed answer: keys and clock are judged by it.

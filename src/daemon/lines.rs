@@ -1,8 +1,10 @@
 //! The lines of the daemon's log: one for each run's start, attempt, confirmation and outcome. Fields as in `docs/logs.md`.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
-use crate::domain::name::{Action, AttemptId, RunId, ServerId};
+use crate::domain::name::{Action, AttemptId, GroupName, RunId, ServerId};
 use crate::domain::outcome::{Outcome, RunOutcome};
 use crate::domain::retry::Answer;
 use crate::domain::target::{Progress, State};
@@ -14,6 +16,13 @@ pub(super) enum Line {
     RunStarted {
         run: RunId,
         head: RunHead,
+        servers: usize,
+        /// Groups whose servers are not known yet.
+        pending: Vec<GroupName>,
+    },
+    Learned {
+        run: RunId,
+        groups: Vec<GroupName>,
         servers: usize,
     },
     Asked {
@@ -52,7 +61,53 @@ pub(super) enum Line {
     },
 }
 
+/// So many servers that wait or move alike have a line of their own each; more of them share one.
+const ALIKE_MAX: usize = 3;
+
+/// Logs the lines of a turn. Servers of a run that wait for the same, or went on their way together, share a line.
+pub(super) fn emit_all(lines: &[Line]) {
+    let mut alike: BTreeMap<(RunId, String), Vec<&str>> = BTreeMap::new();
+    for line in lines {
+        if let Some((key, no)) = line.kin() {
+            alike.entry(key).or_default().push(no);
+        }
+    }
+    alike.retain(|_, servers| servers.len() > ALIKE_MAX);
+    for line in lines {
+        match line.kin().map(|(key, _)| key) {
+            Some(key) if alike.contains_key(&key) => {}
+            Some(_) | None => line.emit(),
+        }
+        // The shared line stands where the first of them would.
+        if let Some((key, _)) = line.kin()
+            && let Some(servers) = alike.get_mut(&key).map(std::mem::take)
+            && !servers.is_empty()
+        {
+            let (run, words) = (key.0, &key.1);
+            tracing::info!(
+                run.id = run.0,
+                run.servers = servers.len(),
+                server.list = servers.join(" "),
+                "run {run}: {} servers {words}: {}",
+                servers.len(),
+                servers.join(" ")
+            );
+        }
+    }
+}
+
 impl Line {
+    /// What lines of several servers have in common, where they wait or move; and the server.
+    fn kin(&self) -> Option<((RunId, String), &str)> {
+        let Self::Target { run, action, server, progress, .. } = self else { return None };
+        let words = match &progress.state {
+            State::Waiting { why: Some(why), .. } => format!("wait ({})", why.text),
+            State::Moving { .. } => format!("are on their way ({action})"),
+            _ => return None,
+        };
+        Some(((*run, words), server.no.as_str()))
+    }
+
     /// The line of a target as it stands.
     pub(super) fn of(run: RunId, action: Action, target: &Target) -> Self {
         Self::Target {
@@ -65,6 +120,17 @@ impl Line {
     }
 }
 
+fn names(groups: &[GroupName]) -> String {
+    groups.iter().map(|group| format!("group {group}")).collect::<Vec<_>>().join(", ")
+}
+
+fn still_unknown(pending: &[GroupName]) -> String {
+    if pending.is_empty() {
+        return String::new();
+    }
+    format!("; the servers of {} are not known yet and are being listed", names(pending))
+}
+
 fn join(servers: &[ServerId]) -> String {
     servers.iter().map(|server| server.no.as_str()).collect::<Vec<_>>().join(" ")
 }
@@ -72,7 +138,15 @@ fn join(servers: &[ServerId]) -> String {
 impl Line {
     pub(super) fn emit(&self) {
         match self {
-            Self::RunStarted { run, head, servers } => {
+            Self::Learned { run, groups, servers } => {
+                let list = names(groups);
+                tracing::info!(
+                    run.id = run.0,
+                    run.servers = servers,
+                    "run {run}: the servers of {list} are known now: {servers} more"
+                );
+            }
+            Self::RunStarted { run, head, servers, pending } => {
                 let noun = if *servers == 1 { "server" } else { "servers" };
                 let late_s = head.claimed.duration_since(head.due).as_secs();
                 tracing::info!(
@@ -82,7 +156,7 @@ impl Line {
                     run.due = %head.due,
                     run.servers = servers,
                     run.late_s = late_s,
-                    "run {run}: {} {servers} {noun} for {}", head.action, head.origin.words()
+                    "run {run}: {} {servers} {noun} for {}{}", head.action, head.origin.words(), still_unknown(pending)
                 );
             }
             Self::Asked { attempt, action, servers } => {
@@ -118,28 +192,39 @@ impl Line {
                 );
             }
             Self::RunEnded { run, head, outcome, counts, is_as_planned, ended } => {
-                let is_calm = *is_as_planned || matches!(outcome, RunOutcome::Done | RunOutcome::Skipped);
-                let (word, origin) = (outcome.word(), head.origin.words());
-                let took_s = ended.duration_since(head.due).as_secs();
-                let text = format!("run {run}: {word}: {counts}, {took_s}s after due");
-                match is_calm {
-                    true => tracing::info!(
-                        run.id = run.0,
-                        run.origin = origin,
-                        run.outcome = word,
-                        run.took_s = took_s,
-                        "{text}"
-                    ),
-                    false => tracing::warn!(
-                        run.id = run.0,
-                        run.origin = origin,
-                        run.outcome = word,
-                        run.took_s = took_s,
-                        "{text}"
-                    ),
-                }
+                run_ended(*run, head, *outcome, counts, *is_as_planned, *ended);
             }
         }
+    }
+}
+
+fn run_ended(
+    run: RunId,
+    head: &RunHead,
+    outcome: RunOutcome,
+    counts: &str,
+    is_as_planned: bool,
+    ended: Timestamp,
+) {
+    let is_calm = is_as_planned || matches!(outcome, RunOutcome::Done | RunOutcome::Skipped);
+    let (word, origin) = (outcome.word(), head.origin.words());
+    let took_s = ended.duration_since(head.due).as_secs();
+    let text = format!("run {run}: {word}: {counts}, {took_s}s after due");
+    match is_calm {
+        true => tracing::info!(
+            run.id = run.0,
+            run.origin = origin,
+            run.outcome = word,
+            run.took_s = took_s,
+            "{text}"
+        ),
+        false => tracing::warn!(
+            run.id = run.0,
+            run.origin = origin,
+            run.outcome = word,
+            run.took_s = took_s,
+            "{text}"
+        ),
     }
 }
 
@@ -222,9 +307,20 @@ fn target(run: RunId, action: Action, server: &ServerId, name: Option<&str>, pro
             target.state = "looking",
             "run {run}: server {shown} is looked at before anything else"
         ),
-        State::Waiting { why: Some(why), until } => tracing::info!(run.id = id, server.no = no,
-            server.account = account, target.state = "waiting", target.reason = why.kind.word(), target.until = %until,
-            "run {run}: server {shown} waits: {}", why.text),
+        State::Waiting { why: Some(why), until } => {
+            // What is held back waits until it is set free, or until its window ends.
+            let until = if *until == Timestamp::MAX { String::new() } else { until.to_string() };
+            tracing::info!(
+                run.id = id,
+                server.no = no,
+                server.account = account,
+                target.state = "waiting",
+                target.reason = why.kind.word(),
+                target.until = until,
+                "run {run}: server {shown} waits: {}",
+                why.text
+            );
+        }
         // The line of the attempt says it already.
         State::Waiting { why: None, .. } | State::Asking { .. } => {}
     }

@@ -12,15 +12,17 @@ use super::begin::{
 use super::book::{Book, Decided, Draft};
 use super::claims::{OpenHoursAt, rule_of};
 use super::forecast::coming;
-use crate::domain::group::{Group, Tag};
+use super::lines::Line;
+use crate::domain::group::{Exclusion, Group, Tag};
 use crate::domain::guard::Pattern;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
-use crate::domain::outcome::{Asked, Outcome, Reason};
+use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
 use crate::domain::roster::Resolved;
 use crate::domain::server::{Found, Sight, Standing};
 use crate::domain::target::{Event, State};
-use crate::ports::cloud::{Inventory, Scope, ServerView};
-use crate::ports::store::{Addition, Resolution, RunHead};
+use crate::ports::cloud::{Inventory, ReadError, Scope, ServerView};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{Addition, Resolution, RunHead, Target};
 
 /// A list that is to be read: how much of the account, and for which groups.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +40,10 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
             continue;
         }
         let since = known_from(book, run.head.claimed);
+        let accounts: BTreeSet<&AccountName> = run.targets.keys().map(|server| &server.account).collect();
+        for account in accounts {
+            needed.all(deciding_groups(book, account, run.head.action).collect(), since);
+        }
         let mut groups: BTreeSet<&GroupName> = run.head.groups.iter().collect();
         groups.extend(run.targets.keys().flat_map(|server| book.roster.groups_of(server)));
         let groups: Vec<GroupName> = groups.into_iter().cloned().collect();
@@ -50,6 +56,10 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         let Some(rule) = book.settings.rules.get(&coming.occurrence.rule) else { continue };
         let action = coming.occurrence.action;
         needed.with_needs(&rule.groups, action, coming.from);
+        let groups = rule.groups.iter().filter_map(|name| book.settings.groups.get(name));
+        for account in groups.map(|group| &group.account).collect::<BTreeSet<_>>() {
+            needed.all(deciding_groups(book, account, action).collect(), coming.from);
+        }
         needed.all(wanting_groups(book, rule, action, [coming.occurrence.due; 2]), coming.from);
     }
     if let Some(since) = book.wanted_lists {
@@ -65,10 +75,9 @@ struct Needed<'a> {
 }
 
 impl Needed<'_> {
-    /// Groups with all that they wait for, and those that limits speak of.
+    /// Groups with all that they wait for.
     fn with_needs(&mut self, groups: &[GroupName], action: Action, since: Timestamp) {
-        let mut groups = self.book.order.with_needs(groups, action);
-        groups.extend(limiting_groups(self.book, action));
+        let groups = self.book.order.with_needs(groups, action);
         self.all(groups, since);
     }
 
@@ -97,21 +106,37 @@ impl Needed<'_> {
     }
 }
 
-/// The groups that `protect` and `never_stop` name: who belongs to them must be known before anything is asked.
-pub(super) fn limiting_groups(book: &Book, action: Action) -> impl Iterator<Item = GroupName> + '_ {
+/// The groups of an account that only a list can tell, and that decide about its servers whoever asks for them: those that
+/// `protect` and `never_stop` name, those of an order, and those whose servers may say that they are busy.
+pub(super) fn deciding_groups<'a>(
+    book: &'a Book,
+    account: &'a AccountName,
+    action: Action,
+) -> impl Iterator<Item = GroupName> + 'a {
     let limits = &book.settings.limits;
     let stops = if action == Action::Stop { limits.never_stop.as_slice() } else { &[] };
-    limits.protect.iter().chain(stops).filter_map(|pattern| match pattern {
-        Pattern::Group(group) => Some(group.clone()),
-        Pattern::Number(_) | Pattern::Name(_) => None,
-    })
+    let limited = move |group: &Group| {
+        let names_it = |pattern: &Pattern| matches!(pattern, Pattern::Group(name) if *name == group.name);
+        limits.protect.iter().chain(stops).any(names_it)
+    };
+    let ordered = move |group: &Group| match action {
+        Action::Start => !group.after.is_empty(),
+        Action::Stop => group.busy.is_some() || book.order.is_needed(&group.name),
+    };
+    let decides = move |group: &&Group| {
+        group.account == *account && group.needs_list() && (limited(group) || ordered(group))
+    };
+    book.settings.groups.values().filter(decides).map(|group| group.name.clone())
 }
 
 /// How much of its account must be read for a group.
 #[must_use]
 pub fn scope_of(group: &Group) -> Scope {
     let Some(selector) = &group.selector else { return Scope::default() };
-    let vpcs: BTreeSet<String> = selector.vpc.iter().cloned().collect();
+    // A number may lie anywhere, and only its name tells whether it is excluded.
+    let names_tell = group.exclude.iter().any(|out| matches!(out, Exclusion::Name(_)));
+    let anywhere = !group.servers.is_empty() && names_tell;
+    let vpcs: BTreeSet<String> = selector.vpc.iter().filter(|_| !anywhere).cloned().collect();
     Scope { vpcs: (!vpcs.is_empty()).then_some(vpcs), tags: selector.tag.iter().cloned().collect() }
 }
 
@@ -129,8 +154,13 @@ pub(super) fn take(
         let Some(group) = book.settings.groups.get(name).filter(|group| group.account == *account) else {
             continue;
         };
-        let members = members(group, &servers, &tagged);
-        book.resolved.insert(name.clone(), Resolved { began, members });
+        match members(group, &servers, &tagged) {
+            Ok(members) => {
+                book.resolved.insert(name.clone(), Resolved { began, members });
+                book.group_trouble.remove(name);
+            }
+            Err(reason) => group_trouble(book, draft, name, reason),
+        }
     }
     book.regroup();
     let missing = numbers_missing(book, account, scope, &servers);
@@ -145,23 +175,47 @@ pub(super) fn take(
     take_known(book, draft);
 }
 
+/// Remembers why a group could not be resolved, and tells people once.
+fn group_trouble(book: &mut Book, draft: &mut Draft, name: &GroupName, reason: Reason) {
+    let known = book.group_trouble.get(name).is_some_and(|known| known.kind == reason.kind);
+    if !known {
+        let text = format!(
+            "group {name}: which servers carry its tags is not known: {}. It is asked again until the windows end.",
+            reason.text
+        );
+        draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+    }
+    book.group_trouble.insert(name.clone(), reason);
+}
+
 /// The servers of a group, of those listed. Numbers that the list lacks stay: a read will show that they are gone.
-#[must_use]
+///
+/// # Errors
+/// Why it is not known which servers carry a tag of the group.
 pub fn members(
     group: &Group,
     servers: &[ServerView],
-    tagged: &BTreeMap<Tag, BTreeSet<ServerNo>>,
-) -> BTreeSet<ServerId> {
+    tagged: &BTreeMap<Tag, Result<BTreeSet<ServerNo>, ReadError>>,
+) -> Result<BTreeSet<ServerId>, Reason> {
+    let tags = group.selector.iter().flat_map(|selector| &selector.tag);
+    let mut carriers: BTreeMap<&Tag, &BTreeSet<ServerNo>> = BTreeMap::new();
+    for tag in tags {
+        match tagged.get(tag) {
+            Some(Ok(servers)) => drop(carriers.insert(tag, servers)),
+            Some(Err(error)) => return Err(error.reason.clone()),
+            None => return Err(Reason::new(ReasonKind::NotKnown, "its tags were not asked for yet")),
+        }
+    }
     let id = |no: &ServerNo| ServerId { account: group.account.clone(), no: no.clone() };
     let listed: BTreeSet<&ServerNo> = servers.iter().map(|server| &server.no).collect();
     let unlisted = group.servers.iter().filter(|no| !listed.contains(no));
     let holds = |server: &&ServerView| {
-        let has_tag = |tag: &Tag| tagged.get(tag).is_some_and(|servers| servers.contains(&server.no));
+        let has_tag = |tag: &Tag| carriers.get(tag).is_some_and(|servers| servers.contains(&server.no));
         let is_gone = server.condition.standing(Action::Start) == Standing::Gone;
         // A number that the file names is told to be gone; what was only chosen just is no more.
         group.holds(&server.no, &server.traits, has_tag) && (!is_gone || group.servers.contains(&server.no))
     };
-    servers.iter().filter(holds).map(|server| &server.no).chain(unlisted).map(id).collect()
+    Ok(servers.iter().filter(holds).map(|server| &server.no).chain(unlisted).map(id).collect())
 }
 
 /// Servers that the file names by number and that a list of everything lacks.
@@ -224,10 +278,18 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
         .filter(|target| target.progress.outcome().is_none())
         .map(|target| target.server.clone())
         .collect();
-    draft.turn.additions.push(Addition { run: id, resolution: resolution.clone(), targets: targets.clone() });
+    let regrouped = regrouped(book, id, &known);
+    draft.turn.additions.push(Addition {
+        run: id,
+        resolution: resolution.clone(),
+        targets: targets.clone(),
+        regrouped: regrouped.clone(),
+    });
+    let learned = Line::Learned { run: id, groups: known, servers: targets.len() };
+    draft.lines.push(learned);
     for target in &targets {
         if target.progress.outcome().is_some() {
-            draft.lines.push(super::lines::Line::of(id, head.action, target));
+            draft.lines.push(Line::of(id, head.action, target));
         }
     }
     for server in &taking {
@@ -236,6 +298,11 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
     supersede_older(book, draft, &head, &taking);
     if let Some(run) = book.runs.get_mut(&id) {
         run.resolution = resolution;
+        for (server, groups) in regrouped {
+            if let Some(target) = run.targets.get_mut(&server) {
+                target.groups = groups;
+            }
+        }
         run.targets.extend(targets.into_iter().map(|target| (target.server.clone(), target)));
     }
     if let Some(reason) = guard {
@@ -243,17 +310,32 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
     }
 }
 
-/// The pending groups that can be acted on now.
+/// Targets of a run that turn out to be in groups that have become known, with all their groups.
+fn regrouped(book: &Book, id: RunId, known: &[GroupName]) -> Vec<(ServerId, Vec<GroupName>)> {
+    let Some(run) = book.runs.get(&id) else { return Vec::new() };
+    let more = |target: &Target| {
+        let holds =
+            |group: &&GroupName| book.roster.holds(group, &target.server) && !target.groups.contains(group);
+        let more: Vec<GroupName> = known.iter().filter(holds).cloned().collect();
+        let groups = target.groups.iter().cloned().chain(more.iter().cloned()).collect();
+        (!more.is_empty()).then(|| (target.server.clone(), groups))
+    };
+    run.targets.values().filter_map(more).collect()
+}
+
+/// The pending groups that can be acted on now. None of a rule that is gone.
 fn known_of(book: &Book, head: &RunHead, pending: &[GroupName]) -> Vec<GroupName> {
-    let clear = match rule_of(head).and_then(|rule| book.settings.rules.get(rule)) {
-        Some(rule) => clear_groups(book, rule, (head.action, head.due), head.claimed),
+    match rule_of(head).map(|rule| book.settings.rules.get(rule)) {
+        Some(Some(rule)) if rule.enabled => {
+            clear_groups(book, rule, pending, (head.action, head.due), head.claimed)
+        }
+        Some(_) => Vec::new(),
         None => {
             let since = known_from(book, head.claimed);
             let known = |group: &&GroupName| book.roster.is_known_since(group, since);
-            head.groups.iter().filter(known).cloned().collect()
+            pending.iter().filter(known).cloned().collect()
         }
-    };
-    pending.iter().filter(|group| clear.contains(group)).cloned().collect()
+    }
 }
 
 /// The servers that the hours of other rules want up.

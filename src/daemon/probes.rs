@@ -15,6 +15,8 @@ pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(3);
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// An answer to whether a server is busy says nothing after so long.
 pub(super) const BUSY_ANSWER_AGE_MAX: Duration = Duration::from_secs(10);
+/// How long it is remembered since when a group is up while nobody asks: a retry of what waits for it may lie between.
+const UP_KEPT: Duration = Duration::from_mins(10);
 /// The most probes that are open at once.
 const OPEN_MAX: usize = 64;
 
@@ -33,15 +35,25 @@ pub(super) struct Probes {
     heard: BTreeMap<Probe, Heard>,
     wanted: BTreeSet<Probe>,
     /// Since when the servers of a group are where those that wait for it want them.
-    up_since: BTreeMap<GroupName, Timestamp>,
-    judged: BTreeSet<GroupName>,
+    up_since: BTreeMap<GroupName, Up>,
+}
+
+/// Since when a group is up, and when somebody last asked.
+#[derive(Debug, Clone, Copy)]
+struct Up {
+    since: Timestamp,
+    judged: Timestamp,
 }
 
 impl Probes {
     /// A turn begins: nobody wants anything yet.
     pub(super) fn begin(&mut self) {
         self.wanted.clear();
-        self.judged.clear();
+    }
+
+    /// A group is not up: what was heard of it before says nothing once it is.
+    pub(super) fn not_up(&mut self, group: &GroupName) {
+        self.up_since.remove(group);
     }
 
     /// The newest answer of a question that was asked at or after a moment. Wants it asked.
@@ -54,8 +66,9 @@ impl Probes {
 
     /// Since when a group is up, as those that wait for it see it.
     pub(super) fn up_since(&mut self, group: &GroupName, now: Timestamp) -> Timestamp {
-        self.judged.insert(group.clone());
-        *self.up_since.entry(group.clone()).or_insert(now)
+        let up = self.up_since.entry(group.clone()).or_insert(Up { since: now, judged: now });
+        up.judged = now;
+        up.since
     }
 
     /// An answer has come.
@@ -67,13 +80,18 @@ impl Probes {
     /// The probes that are to be sent now. What nobody wants any more is forgotten.
     pub(super) fn due(&mut self, now: Timestamp, alarm: &mut Alarm) -> Vec<Act> {
         self.heard.retain(|probe, _| self.wanted.contains(probe));
-        self.up_since.retain(|group, _| self.judged.contains(group));
+        let kept = |up: &Up| up.judged.saturating_add(UP_KEPT).is_ok_and(|until| until > now);
+        self.up_since.retain(|_, up| kept(up));
         let mut acts = Vec::new();
-        for probe in &self.wanted {
-            let next = match self.heard.get(probe) {
-                Some(heard) => heard.at.saturating_add(PROBE_EVERY).unwrap_or(Timestamp::MAX),
-                None => now,
-            };
+        // Those that were asked longest ago first, so that none waits for ever behind others.
+        let next = |probe: &Probe| match self.heard.get(probe) {
+            Some(heard) => heard.at.saturating_add(PROBE_EVERY).unwrap_or(Timestamp::MAX),
+            None => Timestamp::MIN,
+        };
+        let mut wanted: Vec<(Timestamp, &Probe)> =
+            self.wanted.iter().map(|probe| (next(probe), probe)).collect();
+        wanted.sort_by_key(|(next, _)| *next);
+        for (next, probe) in wanted {
             if self.open.contains_key(probe) || self.open.len() >= OPEN_MAX {
                 continue;
             }

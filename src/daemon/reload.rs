@@ -1,6 +1,6 @@
 //! Taking over rules: at start from the journal's marks, at a reload from the settings before. Never fires the past.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use super::account::AccountLine;
 use super::book::{Book, Draft};
 use super::claims::{miss, misses_of, rule_of};
 use super::view;
-use crate::domain::name::{AccountName, Action, GroupName, RuleName};
-use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::group::Group;
+use crate::domain::name::{AccountName, Action, GroupName, RuleName, RunId};
+use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
 use crate::domain::target::Event;
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::{CoveredMark, MissedRange};
+use crate::ports::store::{Addition, CoveredMark, End, MissedRange, RunHead};
 use crate::settings::Settings;
 
 /// What a reload changed, for people.
@@ -114,6 +115,8 @@ pub(super) fn adopt(
         close_old(draft, &mark, old, absence);
         draft.turn.dropped_marks.push(name);
     }
+    // What changed while nobody ran counts for the runs that were left open, too.
+    withdraw(book, draft);
     book.plan_all();
 }
 
@@ -213,14 +216,7 @@ pub(super) fn switch(
     lines: BTreeMap<AccountName, AccountLine>,
 ) -> Difference {
     let old = std::mem::replace(&mut book.settings, Arc::clone(settings));
-    // What a selector chose says nothing about another one.
-    let same = |name: &GroupName| {
-        let of =
-            |settings: &Settings| settings.groups.get(name).map(|g| (g.selector.clone(), g.exclude.clone()));
-        of(&old) == of(settings)
-    };
-    book.resolved.retain(|name, _| same(name));
-    book.regroup();
+    forget_what_changed(book, &old, settings);
     book.take_accounts(lines);
     for (name, rule) in &settings.rules {
         let was = old.rules.get(name);
@@ -245,19 +241,91 @@ pub(super) fn switch(
     Difference::between(&old, settings)
 }
 
+/// What was read of an account or a group says nothing about another one of the same name.
+fn forget_what_changed(book: &mut Book, old: &Settings, new: &Settings) {
+    let same_group = |name: &GroupName| {
+        let of = |settings: &Settings| {
+            let group = settings.groups.get(name)?;
+            let Group { account, servers, selector, exclude, .. } = group.clone();
+            Some((account, servers, selector, exclude))
+        };
+        of(old) == of(new)
+    };
+    let names: BTreeSet<&GroupName> = old.groups.keys().chain(new.groups.keys()).collect();
+    let changed: Vec<GroupName> = names.into_iter().filter(|name| !same_group(name)).cloned().collect();
+    let mut regrouped: BTreeSet<AccountName> = BTreeSet::new();
+    for name in &changed {
+        let of = |settings: &Settings| settings.groups.get(name).map(|group| group.account.clone());
+        regrouped.extend(of(old).into_iter().chain(of(new)));
+    }
+    for (name, state) in &mut book.accounts {
+        let is_other = old.accounts.get(name) != new.accounts.get(name);
+        if is_other {
+            (state.own, state.find_own_after) = (None, Timestamp::UNIX_EPOCH);
+            book.sights.retain(|server, _| server.account != *name);
+        }
+        if is_other || regrouped.contains(name) {
+            // Reads that are under way come back for nothing.
+            state.generation += 1;
+            (state.looking, state.listing, state.finding_own) = (false, false, false);
+        }
+        let keeps = |group: &GroupName| {
+            let belongs = new.groups.get(group).is_some_and(|group| group.account == *name);
+            !(changed.contains(group) || is_other && belongs)
+        };
+        book.resolved.retain(|group, _| keeps(group));
+    }
+    let used: BTreeSet<AccountName> =
+        book.runs.values().flat_map(|run| run.targets.keys()).map(|server| server.account.clone()).collect();
+    book.accounts
+        .retain(|name, state| new.accounts.contains_key(name) || used.contains(name) || state.asks_open > 0);
+    book.group_trouble.clear();
+    book.regroup();
+}
+
 /// Ends what waits for a rule that is gone or disabled, or for a server that is protected now.
 fn withdraw(book: &mut Book, draft: &mut Draft) {
+    withdraw_pending(book, draft);
     for (id, server) in book.all_open() {
         let Some(run) = book.runs.get(&id) else { continue };
-        let gone = rule_of(&run.head).and_then(|name| match book.settings.rules.get(name) {
-            None => Some(Reason::new(ReasonKind::Removed, format!("rule {name} was removed"))),
-            Some(rule) if !rule.enabled => {
-                Some(Reason::new(ReasonKind::Removed, format!("rule {name} was disabled")))
-            }
-            Some(_) => None,
-        });
+        let gone = gone(&book.settings, &run.head);
         if let Some(reason) = gone.or_else(|| book.forbidden(run.head.action, &server)) {
             book.happen(draft, id, &server, &Event::Withdrawn(&reason));
+        }
+    }
+}
+
+/// Why nothing more is done for a run: its rule is gone or disabled.
+fn gone(settings: &Settings, head: &RunHead) -> Option<Reason> {
+    let name = rule_of(head)?;
+    match settings.rules.get(name) {
+        None => Some(Reason::new(ReasonKind::Removed, format!("rule {name} was removed"))),
+        Some(rule) if !rule.enabled => {
+            Some(Reason::new(ReasonKind::Removed, format!("rule {name} was disabled")))
+        }
+        Some(_) => None,
+    }
+}
+
+/// Groups whose servers are not known yet are let go with their rule, and those that are no more.
+fn withdraw_pending(book: &mut Book, draft: &mut Draft) {
+    let waiting: Vec<RunId> =
+        book.runs.iter().filter(|(_, run)| !run.resolution.pending.is_empty()).map(|(id, _)| *id).collect();
+    for id in waiting {
+        let Some(run) = book.runs.get_mut(&id) else { continue };
+        let gone = gone(&book.settings, &run.head);
+        let before = run.resolution.pending.len();
+        run.resolution.pending.retain(|group| gone.is_none() && book.settings.groups.contains_key(group));
+        if run.resolution.pending.len() == before {
+            continue;
+        }
+        let (resolution, targets) = (run.resolution.clone(), Vec::new());
+        draft.turn.additions.push(Addition { run: id, resolution, targets, regrouped: Vec::new() });
+        let is_empty = run.targets.is_empty() && run.resolution.pending.is_empty();
+        if is_empty && let Some(run) = book.runs.remove(&id) {
+            let reason = gone.map_or("its groups were removed".to_owned(), |reason| reason.to_string());
+            draft.turn.ends.push(End { run: id, outcome: RunOutcome::Skipped, reason: reason.clone() });
+            book.note_end(draft, id, &run.head, RunOutcome::Skipped, (&[], &reason));
         }
     }
 }

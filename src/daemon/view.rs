@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::book::{Book, Run};
 use super::engine::Beat;
-use crate::domain::name::{Action, RuleName};
+use crate::domain::name::{Action, GroupName, RuleName};
 use crate::domain::outcome::Outcome;
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
@@ -271,8 +271,12 @@ fn open_run(id: i64, run: &Run, settings: &Settings) -> Value {
         })
         .collect();
     let mut value = head(id, &run.head, settings);
-    extend(&mut value, json!({"targets": targets}));
+    extend(&mut value, json!({"pending": group_names(&run.resolution.pending), "targets": targets}));
     value
+}
+
+fn group_names<'a>(groups: impl IntoIterator<Item = &'a GroupName>) -> Vec<&'a str> {
+    groups.into_iter().map(GroupName::as_str).collect()
 }
 
 fn why(state: &State) -> Option<String> {
@@ -351,6 +355,7 @@ pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
             "outcome": record.ended.map(|(outcome, _)| outcome.word()),
             "ended": record.ended.map(|(_, at)| moment(at, &zone)),
             "reason": record.reason,
+            "pending": group_names(&record.resolution.pending),
             "targets": targets,
         }),
     );

@@ -194,6 +194,41 @@ impl Group {
         (self.servers.contains(no) || selected()) && !self.exclude.iter().any(excluded)
     }
 
+    /// What chooses the servers of the group beside their numbers, in words that differ if it does.
+    #[must_use]
+    pub fn chosen_words(&self) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        if let Some(selector) = &self.selector {
+            let tags: Vec<String> = selector
+                .tag
+                .iter()
+                .map(|tag| {
+                    tag.value.as_ref().map_or_else(|| tag.key.clone(), |value| format!("{}={value}", tag.key))
+                })
+                .collect();
+            let terms: [(&str, &[String]); 7] = [
+                ("vpc", &selector.vpc),
+                ("subnet", &selector.subnet),
+                ("zone", &selector.zone),
+                ("name", &selector.name),
+                ("spec", &selector.spec),
+                ("hypervisor", &selector.hypervisor),
+                ("tag", &tags),
+            ];
+            let given = terms.iter().filter(|(_, words)| !words.is_empty());
+            parts.extend(given.map(|(key, words)| format!("{key} {}", words.join("|"))));
+        }
+        let out = self.exclude.iter().map(|out| match out {
+            Exclusion::Number(no) => no.to_string(),
+            Exclusion::Name(name) => name.clone(),
+        });
+        let out: Vec<String> = out.collect();
+        if !out.is_empty() {
+            parts.push(format!("without {}", out.join("|")));
+        }
+        format!("of {} by {}", self.name, parts.join(", "))
+    }
+
     /// How long a server of the group may take to get where the action leads.
     #[must_use]
     pub fn limit(&self, action: Action) -> Duration {

@@ -67,6 +67,7 @@ pub fn cycle(after: &BTreeMap<GroupName, Vec<GroupName>>) -> Option<Vec<GroupNam
     for start in after.keys() {
         // The way from `start`, each with what is still to be tried from there.
         let mut way: Vec<(&GroupName, std::slice::Iter<'_, GroupName>)> = Vec::new();
+        let mut on_way: BTreeSet<&GroupName> = BTreeSet::from([start]);
         if !done.contains(start) {
             way.push((start, after.get(start).map(Vec::as_slice).unwrap_or_default().iter()));
         }
@@ -74,10 +75,13 @@ pub fn cycle(after: &BTreeMap<GroupName, Vec<GroupName>>) -> Option<Vec<GroupNam
             let here = *here;
             let Some(next) = rest.next() else {
                 done.insert(here);
+                on_way.remove(here);
                 way.pop();
                 continue;
             };
-            if let Some(from) = way.iter().position(|(group, _)| *group == next) {
+            if on_way.contains(next)
+                && let Some(from) = way.iter().position(|(group, _)| *group == next)
+            {
                 let mut found: Vec<GroupName> =
                     way.iter().skip(from).map(|(group, _)| (*group).clone()).collect();
                 found.push(next.clone());
@@ -86,6 +90,7 @@ pub fn cycle(after: &BTreeMap<GroupName, Vec<GroupName>>) -> Option<Vec<GroupNam
             if !done.contains(next)
                 && let Some((next, more)) = after.get_key_value(next)
             {
+                on_way.insert(next);
                 way.push((next, more.iter()));
             }
         }
@@ -148,22 +153,30 @@ fn longest(
     cost: impl Fn(&Group) -> Duration,
 ) -> BTreeMap<GroupName, Duration> {
     let mut found: BTreeMap<GroupName, Duration> = BTreeMap::new();
-    // A chain is as long as there are groups at most; each round settles one more link.
-    for _ in 0..groups.len() {
-        let mut news = false;
-        for (name, needs) in on {
-            let sum = |need: &GroupName| {
-                let own = groups.get(need).map_or(Duration::ZERO, &cost);
-                own + found.get(need).copied().unwrap_or(Duration::ZERO)
-            };
-            let length = needs.iter().map(sum).max().unwrap_or(Duration::ZERO);
-            if found.get(name).is_none_or(|known| *known < length) {
-                found.insert(name.clone(), length);
-                news = true;
-            }
+    for start in on.keys() {
+        if found.contains_key(start) {
+            continue;
         }
-        if !news {
-            break;
+        let mut way: Vec<(&GroupName, usize)> = vec![(start, 0)];
+        while let Some((here, next)) = way.last_mut() {
+            let needs = on.get(*here).map(Vec::as_slice).unwrap_or_default();
+            match needs.get(*next) {
+                Some(need) => {
+                    *next += 1;
+                    if !found.contains_key(need) && on.contains_key(need) {
+                        way.push((need, 0));
+                    }
+                }
+                None => {
+                    let sum = |need: &GroupName| {
+                        let own = groups.get(need).map_or(Duration::ZERO, &cost);
+                        own + found.get(need).copied().unwrap_or(Duration::ZERO)
+                    };
+                    let length = needs.iter().map(sum).max().unwrap_or(Duration::ZERO);
+                    found.insert((*here).clone(), length);
+                    way.pop();
+                }
+            }
         }
     }
     found
@@ -261,6 +274,12 @@ impl Order {
             next += 1;
         }
         found
+    }
+
+    /// Whether another group comes after this one.
+    #[must_use]
+    pub fn is_needed(&self, group: &GroupName) -> bool {
+        self.before.contains_key(group)
     }
 
     /// The knot of a server: it does not wait for others of the same knot.

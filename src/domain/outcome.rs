@@ -84,6 +84,8 @@ kinds! {
     Gone = "gone",
     /// What it waits for did not get there, or somebody needs it.
     Dependency = "dependency",
+    /// Something that decides about it was not known.
+    NotKnown = "not-known",
     /// The configuration protects the server.
     Protected = "protected",
     /// The hours of another rule want the server up.

@@ -29,6 +29,9 @@ impl Probe {
     /// The question about one server. `None` if it needs a name and the server has none.
     #[must_use]
     pub fn filled(&self, no: &ServerNo, name: Option<&str>) -> Option<Self> {
+        // Only what can stand in a host name or a path as it is.
+        let is_plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+        let name = name.filter(is_plain);
         let fill = |text: &str| {
             let text = text.replace("{no}", no.as_str());
             match name {

@@ -181,8 +181,8 @@ fn after_refusal(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> 
     let not_done = |kind, wait, batch_max| Aftermath::NotDone { reason: reason(kind), wait, batch_max };
     let maybe = |kind, then| Aftermath::MaybeDone { reason: reason(kind), heard: Heard::Answer, then };
     let again = Then::Retry { wait: Wait::Backoff, batch_max: batch };
-    // One server may be what the cloud stumbles over: apart, the others do not wait for it.
-    let after_fault = Then::Retry { wait: Wait::Backoff, batch_max: 1 };
+    // One server may be what the cloud stumbles over: in two steps it is alone, and a short fault does not cost a request each.
+    let after_fault = Then::Retry { wait: Wait::Backoff, batch_max: if batch > 5 { 5 } else { 1 } };
     match refusal.status {
         429 => {
             let wait = refusal.retry_after.map_or(Wait::Backoff, Wait::Fixed);
@@ -196,29 +196,42 @@ fn after_refusal(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> 
         300..=399 | 403 | 413 => Aftermath::Hopeless(reason(ReasonKind::Refused)),
         404 if refusal.layer == Layer::Gateway => Aftermath::Hopeless(reason(ReasonKind::Refused)),
         400 if refusal.layer == Layer::Gateway => Aftermath::Hopeless(reason(ReasonKind::Refused)),
-        500..=599 => maybe(kind_of(refusal), after_fault),
+        500..=599 => maybe(kind_of(refusal, server, servers), after_fault),
         _ if refusal.layer == Layer::Server => {
-            maybe(kind_of(refusal), after_server_error(refusal, server, servers))
+            maybe(kind_of(refusal, server, servers), after_server_error(refusal, server, servers))
         }
         200..=299 | 408 => maybe(ReasonKind::Api, again),
         _ => maybe(ReasonKind::Refused, Then::Fail),
     }
 }
 
-fn kind_of(refusal: &Refusal) -> ReasonKind {
-    if refusal.layer == Layer::Server && speaks_of(&refusal.text, &CAPACITY_TEXTS) {
+/// The kind of an error, for one server of the request: that there is no room is said of the servers that the text names, or
+/// of the only one.
+fn kind_of(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> ReasonKind {
+    let is_about_it = is_named(refusal, server) || servers.len() == 1;
+    if refusal.layer == Layer::Server && is_about_it && has_no_room(refusal, servers) {
         ReasonKind::Capacity
     } else {
         ReasonKind::Api
     }
 }
 
+/// `NAME(NUMBER)` is the form in which the cloud names the server that an error is about.
+fn is_named(refusal: &Refusal, no: &ServerNo) -> bool {
+    refusal.text.contains(&format!("({no})"))
+}
+
+/// Whether the cloud says that it has no room. What servers are called says nothing about it, and known codes mean what they mean.
+fn has_no_room(refusal: &Refusal, servers: &[ServerNo]) -> bool {
+    let is_name = |word: &&str| servers.iter().any(|no| word.contains(&format!("({no})")));
+    let words: Vec<&str> = refusal.text.split_whitespace().filter(|word| !is_name(word)).collect();
+    !PASSING_CODES.contains(&refusal.code.as_str()) && speaks_of(&words.join(" "), &CAPACITY_TEXTS)
+}
+
 fn after_server_error(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]) -> Then {
     let batch = servers.len();
-    // `NAME(NUMBER)` is the form in which the cloud names the server that an error is about.
-    let is_named = |no: &ServerNo| refusal.text.contains(&format!("({no})"));
-    let named = is_named(server);
-    if !named && servers.iter().any(is_named) {
+    let named = is_named(refusal, server);
+    if !named && servers.iter().any(|other| is_named(refusal, other)) {
         // The error speaks of another server of the batch; this one may have been left out only because of it.
         return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: batch };
     }
@@ -226,7 +239,7 @@ fn after_server_error(refusal: &Refusal, server: &ServerNo, servers: &[ServerNo]
         // Nobody knows whom it means: requests for one server each tell, within the rate.
         return Then::Retry { wait: Wait::Fixed(Duration::ZERO), batch_max: 1 };
     }
-    if speaks_of(&refusal.text, &CAPACITY_TEXTS) {
+    if has_no_room(refusal, servers) {
         return Then::Retry { wait: Wait::Fixed(CAPACITY_WAIT), batch_max: batch };
     }
     if PASSING_CODES.contains(&refusal.code.as_str()) || speaks_of(&refusal.text, &PASSING_TEXTS) {
@@ -386,7 +399,12 @@ mod tests {
         assert_eq!(verdict(&other, 20), "look (api), then wait 0s, batch 20");
         assert_eq!(verdict(&me, 20), "look (api), then fail");
         assert_eq!(verdict(&stranger, 1), "look (api), then fail");
+        let named_badly = refused(400, Layer::Server, "99999", "resource-api-1(1001) : no.");
+        let fault = refused(503, Layer::Gateway, "500", "Endpoint Error");
         assert_eq!(verdict(&nobody, 20), "look (api), then wait 0s, batch 1");
+        assert_eq!(verdict(&named_badly, 1), "look (api), then fail", "a name says nothing about room");
+        assert_eq!(verdict(&fault, 20), "look (api), then back off, batch 5");
+        assert_eq!(verdict(&fault, 5), "look (api), then back off, batch 1");
         assert_eq!(verdict(&nobody, 1), "look (api), then fail");
     }
 

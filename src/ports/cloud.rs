@@ -75,7 +75,7 @@ pub struct Inventory {
     /// The servers.
     pub servers: Vec<ServerView>,
     /// The servers that carry each tag that was asked for.
-    pub tagged: BTreeMap<Tag, BTreeSet<ServerNo>>,
+    pub tagged: BTreeMap<Tag, Result<BTreeSet<ServerNo>, ReadError>>,
 }
 
 /// Why a read gave nothing.
@@ -105,7 +105,8 @@ pub enum ReadTrouble {
 #[async_trait]
 pub trait Cloud: Send + Sync {
     /// Sends one request to start or stop servers, signed just before it leaves. Never repeats it.
-    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer>;
+    /// Nothing is sent once `not_after` has passed: [`Answer::NotSent`].
+    async fn ask(&self, action: Action, servers: &[ServerNo], not_after: Timestamp) -> Exchange<Answer>;
 
     /// Reads the states of servers, all pages; every page within `limit`. A number that the result lacks does not exist.
     async fn look(

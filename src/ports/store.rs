@@ -148,6 +148,8 @@ pub struct Addition {
     pub resolution: Resolution,
     /// Further targets.
     pub targets: Vec<Target>,
+    /// Targets that turned out to belong to these groups of the run.
+    pub regrouped: Vec<(ServerId, Vec<GroupName>)>,
 }
 
 /// The end of a run.
@@ -348,6 +350,8 @@ pub struct RunRecord {
     pub id: RunId,
     /// What is fixed.
     pub head: RunHead,
+    /// Its groups without targets.
+    pub resolution: Resolution,
     /// Its targets.
     pub targets: Vec<TargetRecord>,
     /// Its outcome and when it ended; `None` while it is open.

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::{OpenHours, Settings, duration};
-use crate::domain::name::{Action, RuleName, ServerId};
+use crate::domain::name::{Action, GroupName, RuleName, ServerId};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
@@ -32,6 +32,25 @@ pub fn of(settings: &Settings, now: Timestamp) -> Vec<String> {
     advice.extend(calendars_that_end(settings, now));
     advice.extend(unserved_workdays(settings, now));
     advice.extend(quarrels(settings, now));
+    advice.extend(never_started(settings));
+    advice
+}
+
+/// Groups that others come after and that no rule starts: those wait, and are skipped unless somebody else starts them.
+fn never_started(settings: &Settings) -> Vec<String> {
+    let starts = |rule: &&Rule| rule.enabled && rule.schedule.actions().contains(&Action::Start);
+    let started: BTreeSet<&GroupName> =
+        settings.rules.values().filter(starts).flat_map(|rule| &rule.groups).collect();
+    let mut advice = Vec::new();
+    for group in settings.groups.values().filter(|group| started.contains(&group.name)) {
+        for on in group.after.iter().filter(|on| !started.contains(on)) {
+            advice.push(format!(
+                "group `{}` comes after `{on}`, which no rule starts: unless its servers run, those of `{}` are skipped; add `{on}` to \
+                 the rule",
+                group.name, group.name
+            ));
+        }
+    }
     advice
 }
 

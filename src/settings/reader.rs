@@ -65,13 +65,13 @@ fn group(table: &mut Table<'_, '_>) -> Group {
     Group {
         account: table.get("account"),
         servers: table.list("servers").map(|(_, list)| list),
-        vpc: table.several("vpc"),
-        subnet: table.several("subnet"),
-        zone: table.several("zone"),
-        name: table.several("name"),
-        spec: table.several("spec"),
-        hypervisor: table.several("hypervisor"),
-        tag: table.several("tag"),
+        vpc: table.term("vpc"),
+        subnet: table.term("subnet"),
+        zone: table.term("zone"),
+        name: table.term("name"),
+        spec: table.term("spec"),
+        hypervisor: table.term("hypervisor"),
+        tag: table.term("tag"),
         exclude: table.several("exclude"),
         after: table.several("after"),
         after_failure: table.get("after_failure"),
@@ -240,6 +240,16 @@ impl<'i, 'p> Table<'i, 'p> {
         }
     }
 
+    /// The words of a selector's term: an empty list would take every server where it was meant to take few.
+    fn term(&mut self, key: &'static str) -> Vec<At<String>> {
+        let Some((span, list)) = self.one_or_list(key) else { return Vec::new() };
+        if list.is_empty() {
+            let title = format!("`{key}` of {} is an empty list", self.what);
+            self.report(Problem::error(span, title, "it says nothing", "write a word, or remove the key"));
+        }
+        list
+    }
+
     /// One text or a list; nothing where the key is not there.
     fn several(&mut self, key: &'static str) -> Vec<At<String>> {
         self.one_or_list(key).map(|(_, list)| list).unwrap_or_default()
@@ -286,8 +296,16 @@ impl<'i, 'p> Table<'i, 'p> {
 
     /// A table within a table, such as `{ tcp = "host:port" }`, with its place.
     fn part<T>(&mut self, key: &'static str, read: fn(&mut Table<'_, '_>) -> T) -> Option<At<T>> {
-        let inner = self.inner(key)?;
-        let span = inner.span();
+        let value = self.take(key)?;
+        let span = value.span();
+        let inner = match value.into_inner() {
+            DeValue::Table(inner) => Spanned::new(span.clone(), inner),
+            other => {
+                let wanted = format!("`{key} = {{ tcp = \"host:port\" }}` or `{key} = {{ http = \"url\" }}`");
+                self.wrong_type(key, span, other.type_str(), &wanted);
+                return None;
+            }
+        };
         let mut table = Table::new(&format!("`{key}` of {}", self.what), inner, self.problems);
         Some(At { value: read(&mut table), span })
     }

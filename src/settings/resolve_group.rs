@@ -73,7 +73,7 @@ impl Resolver<'_> {
             zone: self.exact("zone", raw.zone),
             name: self.filled("name", raw.name),
             spec: self.exact("spec", raw.spec),
-            hypervisor: self.exact("hypervisor", raw.hypervisor),
+            hypervisor: self.hypervisors(raw.hypervisor),
             tag: self.tags(raw.tag),
         });
         let servers = self.numbers(name, numbers, is_selective, &exclude);
@@ -227,7 +227,10 @@ impl Resolver<'_> {
             }
         }
         found.retain(|no| !exclude.contains(&Exclusion::Number(no.clone())));
-        if found.is_empty() && !is_selective && !is_bad {
+        // A list that was left empty is told where it stands.
+        let about = format!("of group `{}`", group.value);
+        let is_told = self.problems.iter().any(|problem| problem.title.contains(&about));
+        if found.is_empty() && !is_selective && !is_bad && !is_told {
             let title = format!("group `{}` has no server", group.value);
             let remedy = "add `servers = [\"1001\"]` with server instance numbers, or choose them by `vpc`, `name`, `zone`, \
                           `subnet`, `spec`, `hypervisor` or `tag`";
@@ -238,11 +241,23 @@ impl Resolver<'_> {
     }
 
     fn exclusions(&mut self, raw: Vec<At<String>>) -> Vec<Exclusion> {
+        for word in &raw {
+            self.no_server_has(word);
+        }
         let read = |text: String| match ServerNo::parse(&text) {
             Some(no) => Exclusion::Number(no),
             None => Exclusion::Name(text),
         };
         self.filled("exclude", raw).into_iter().map(read).collect()
+    }
+
+    /// Refuses a pattern that can be no server's number or name: whoever wrote it believes that it protects something.
+    fn no_server_has(&mut self, pattern: &At<String>) {
+        if pattern.value.contains(['/', ':', ' ']) {
+            let title = format!("`{}` can be no server", pattern.value);
+            let remedy = "write a number or a name alone; `group:NAME`, in small letters, stands in `protect`, `never_stop` and `self`";
+            self.error(pattern, title, "no number and no name has such characters", remedy);
+        }
     }
 
     /// The words of a term; an empty one would match nothing.
@@ -266,6 +281,20 @@ impl Resolver<'_> {
             self.error(word, title, "`*` and `?` are no part of such a code", remedy);
         }
         self.filled(key, raw)
+    }
+
+    fn hypervisors(&mut self, raw: Vec<At<String>>) -> Vec<String> {
+        for word in raw.iter().filter(|word| !["XEN", "KVM", "RHV"].contains(&word.value.as_str())) {
+            let title = format!("`{}` is no hypervisor that is known", word.value);
+            let problem = Problem::warning(
+                word.span.clone(),
+                title,
+                "it may match nothing",
+                "write \"KVM\" or \"XEN\"",
+            );
+            self.problems.push(problem);
+        }
+        self.exact("hypervisor", raw)
     }
 
     fn tags(&mut self, raw: Vec<At<String>>) -> Vec<Tag> {
@@ -309,7 +338,8 @@ impl Resolver<'_> {
                 if !is_address(&address.value) {
                     let title = format!("`{}` is no address", address.value);
                     let remedy = "write `host:port`, such as \"10.0.0.5:5432\" or \"{name}.internal:22\"";
-                    self.error(&address, title, "host and port are needed", remedy);
+                    let cause = "host and port are needed, the port from 1 to 65535; only `{name}` and `{no}` stand for the server";
+                    self.error(&address, title, cause, remedy);
                     return None;
                 }
                 Some(Probe::Tcp(address.value))
@@ -347,6 +377,13 @@ impl Resolver<'_> {
     /// How many servers are enough: not more than a group of numbers has.
     fn enough(&mut self, any: At<i64>, numbers: Option<&Vec<ServerNo>>) -> usize {
         let most = numbers.map_or(COUNT_MAX, Vec::len).max(1);
+        if let Some(has) =
+            numbers.map(Vec::len).filter(|has| usize::try_from(any.value).is_ok_and(|any| any > *has))
+        {
+            let title = format!("`any` is {} and the group has {has} servers", any.value);
+            self.error(&any, title, "so many can never run", &format!("write a number from 1 to {most}"));
+            return 1;
+        }
         self.count("any", Some(any), most, 1)
     }
 
@@ -401,6 +438,7 @@ impl Resolver<'_> {
                 }
                 return GroupName::new(group).ok().map(Pattern::Group);
             }
+            self.no_server_has(&pattern);
             Some(match ServerNo::parse(&pattern.value) {
                 Some(no) => Pattern::Number(no),
                 None => Pattern::Name(pattern.value),
@@ -438,6 +476,9 @@ fn checked_probe_url(url: &str) -> Result<(), (String, &'static str)> {
         |uri: &hyper::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
     match parsed.is_ok_and(|uri| is_http(&uri)) {
         true => Ok(()),
-        false => Err((format!("`{url}` is no URL that can be asked"), "`http://` or `https://` is needed")),
+        false => {
+            let cause = "`http://` or `https://` and a host are needed; only `{name}` and `{no}` stand for the server";
+            Err((format!("`{url}` is no URL that can be asked"), cause))
+        }
     }
 }

@@ -266,7 +266,7 @@ async fn it_never_stops_the_server_it_runs_on_however_it_is_told_to() {
     }
     // A look that fails holds stops, and says so; starts go on.
     assert!(unknown.asked().is_empty(), "{:?}", unknown.asked());
-    assert!(unknown.told().await[0].starts_with("rule night skipped"), "{:?}", unknown.told().await);
+    assert!(unknown.told().await[0].starts_with("rule night missed"), "{:?}", unknown.told().await);
     assert_eq!(starting.asked().len(), 1);
 }
 
@@ -430,4 +430,155 @@ async fn an_account_whose_keys_are_refused_delays_no_other() {
     assert_eq!(told, ["rule morning partial: 1001 started, 1002 started, 1003 started"]);
     let notices = beside.notices().join("\n");
     assert!(notices.contains("account other: HTTP 401"), "{notices}");
+}
+
+/// The first run only: how the engine fares is seen in its turns.
+fn turns(world: &World) -> usize {
+    world.outside.lock().unwrap().turns
+}
+
+fn outage(world: &mut World, from: &str, to: &str) {
+    let at = |time: &str| format!("2026-11-23T{time}Z").parse().unwrap();
+    world.change(|outside| outside.outage = Some((at(from), at(to))));
+}
+
+#[tokio::test]
+async fn a_run_whose_groups_stay_unknown_past_its_window_costs_no_turns() {
+    let text = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[accounts.other]\nregion = \"KR\"\nsite = \"gov\"\n\
+        [groups.slow]\naccount = \"main\"\nservers = [\"1001\"]\n[groups.far]\naccount = \"other\"\nname = \"*\"\n\
+        [rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"slow\", \"far\"]\nwindow = \"1m\"\n";
+    let mut world = World::at("2026-11-23T08:45:00Z").only(text).fleet(1, |_, server| {
+        server.boot = (400_000_000, 400_000_000);
+    });
+    world.change(|outside| outside.locked_out.push("other".into()));
+
+    world.run(1200).await;
+
+    assert_eq!(world.told().await, ["rule morning partial: 1001 started"]);
+    assert!(turns(&world) < 500, "{} turns", turns(&world));
+}
+
+#[tokio::test]
+async fn a_rule_that_is_removed_while_its_groups_are_not_known_sends_nothing_and_ends() {
+    for (from, to) in [(NIGHT, ""), ("[rules.night]\n", "[rules.night]\nenabled = false\n")] {
+        for reloads in [true, false] {
+            let mut world = running(fleet(&format!("{BY_NAME}{NIGHT}")));
+            outage(&mut world, "08:45:00", "08:52:00");
+            world.run(660).await;
+            let before = world.told().await;
+            assert_eq!(before, ["rule night open: "]);
+            let reload = {
+                world.configure(from, to);
+                world.reload()
+            };
+
+            if !reloads {
+                world.pass(1);
+            }
+            world.run_with(900, if reloads { vec![reload] } else { vec![] }).await.unwrap();
+
+            assert!(world.asked().is_empty(), "{:?}", world.asked());
+            assert_eq!(world.told().await, ["rule night skipped: "]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_that_is_taken_out_just_before_due_is_not_stopped() {
+    let mut world =
+        running(fleet(&format!("[groups.web]\nservers = [\"1001\", \"1002\"]\nname = \"web-9\"\n{NIGHT}")));
+    world.run(570).await;
+    world.configure("\"1001\", \"1002\"", "\"1001\"");
+
+    let reload = world.reload();
+    world.run_with(900, vec![reload]).await.unwrap();
+
+    assert_eq!(world.asked(), ["08:50:00 stop 1001 1009"]);
+}
+
+#[tokio::test]
+async fn what_other_accounts_do_not_tell_holds_nothing_back_here() {
+    let top = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[accounts.other]\nregion = \"KR\"\nsite = \"gov\"\n\
+        [groups.web]\naccount = \"main\"\nservers = [\"1001\"]\n[groups.far]\naccount = \"other\"\nname = \"*\"\n";
+    let hours = "[rules.far-hours]\nhours = \"MON-SUN 08:00-20:00\"\nrun = [\"far\"]\n\
+        [rules.hours]\nhours = \"MON-SUN 06:00-08:50\"\nrun = [\"web\"]\n[limits]\nprotect = [\"group:far\"]\n";
+    let mut world = World::at("2026-11-23T08:40:00Z").only(&format!("{top}{hours}")).fleet(1, |_, _| {});
+    world.force("1001", "RUN", "NULL");
+    world.change(|outside| outside.locked_out.push("other".into()));
+
+    world.run(1800).await;
+
+    assert_eq!(world.asked(), ["08:50:00 stop 1001"]);
+}
+
+#[tokio::test]
+async fn a_server_stopped_by_number_is_still_one_of_a_group_that_a_running_server_needs() {
+    let text = "[groups.db]\nname = \"db-*\"\n[groups.app]\nservers = [\"1001\"]\nafter = [\"db\"]\n\
+        [groups.misc]\nservers = [\"1002\"]\n[rules.night]\ncron = \"50 8 * * *\"\nstop = [\"misc\"]\n";
+    let mut by_rule = running(fleet(text));
+    let mut by_person = running(fleet(text));
+    let server =
+        ServerId { account: AccountName::new("main").unwrap(), no: ServerNo::parse("1002").unwrap() };
+    let run = PersonRun { groups: vec![], servers: vec![server], ..person(Action::Stop, "misc") };
+    let (input, _reply) = given(run);
+
+    by_rule.run(3600).await;
+    by_person.run_with(60, vec![input]).await.unwrap();
+
+    for world in [by_rule, by_person] {
+        assert!(world.asked().is_empty(), "{:?}", world.asked());
+        assert!(world.told().await[0].contains("1002 skipped"), "{:?}", world.told().await);
+    }
+}
+
+#[tokio::test]
+async fn stops_that_never_came_because_nothing_was_known_are_missed_and_told() {
+    let mut world = running(fleet(&format!("[groups.web]\nservers = [\"1001\"]\n{NIGHT}")));
+    world.change(|outside| outside.own = None);
+
+    world.run(2400).await;
+
+    assert_eq!(world.told().await, ["rule night missed: 1001 missed"]);
+    let notices = world.notices().join("\n");
+    assert!(notices.contains("could not be looked for"), "{notices}");
+    assert!(
+        notices.contains("not-known: it is not known yet whether sunup itself runs on this server"),
+        "{notices}"
+    );
+}
+
+#[tokio::test]
+async fn the_hours_requests_are_told_once_and_a_waiving_command_does_not_wait_for_them() {
+    let text = "[groups.web]\nname = \"web-*\"\n[groups.db]\nname = \"db-*\"\n[limits]\nrequests_per_hour = 1\n\
+        [rules.one]\ncron = \"50 8 * * *\"\nstart = [\"web\"]\n[rules.two]\ncron = \"51 8 * * *\"\nstart = [\"db\"]\n";
+    let mut world = fleet(text);
+    world.run(690).await;
+    let run = PersonRun { waived: [Waiver::Limits].into(), ..person(Action::Start, "db") };
+    let (input, _reply) = given(run);
+    world.run_with(1800, vec![input]).await.unwrap();
+
+    assert_eq!(world.asked().len(), 2, "{:?}", world.asked());
+    let notices = world.notices();
+    let told =
+        notices.iter().filter(|notice| notice.starts_with("guard: `limits.requests_per_hour`")).count();
+    assert!((1..=2).contains(&told), "once for each life of the engine: {notices:?}");
+}
+
+#[tokio::test]
+async fn a_canary_that_is_busy_gives_its_place_to_another() {
+    let text = format!(
+        "[groups.web]\nname = \"web-*\"\ncanary = 1\nbusy = {{ http = \"http://{{name}}/busy\", status = 200 }}\n{NIGHT}"
+    );
+    let mut world = running(fleet(&text));
+    world.change(|outside| {
+        outside.shut = [3, 5, 7, 9].map(|no| format!("http://web-{no}/busy with status 200")).to_vec();
+    });
+
+    world.run(2400).await;
+
+    let told = world.told().await;
+    assert_eq!(
+        told,
+        ["rule night partial: 1001 skipped, 1003 stopped, 1005 stopped, 1007 stopped, 1009 stopped"]
+    );
 }

@@ -188,6 +188,24 @@ async fn the_default_window_fits_the_longest_chain() {
     assert_eq!(minutes("night", Action::Stop), 15 + 20);
 }
 
+#[tokio::test]
+async fn what_comes_up_again_while_a_stop_waits_keeps_what_it_needs() {
+    let text = "[groups.db]\nservers = [\"1001\"]\nbusy = { tcp = \"db:9000\" }\n[groups.web]\nservers = [\"1005\"]\nafter = [\"db\"]\n\
+        [rules.night]\ncron = \"50 8 * * *\"\nstop = [\"web\", \"db\"]\n";
+    let mut world = World::at("2026-11-23T08:40:00Z").only(&format!("{TOP}{text}")).fleet(6, |_, _| {});
+    running(&mut world);
+    // The database says that it is busy until 09:05; meanwhile a person starts the server that needs it.
+    world.run(780).await;
+    assert_eq!(world.asked().len(), 1, "{:?}", world.asked());
+    world.force("1005", "RUN", "NULL");
+    world.change(|outside| outside.shut.push("tcp db:9000".into()));
+
+    world.run(3600).await;
+
+    assert_eq!(world.asked().len(), 1, "{:?}", world.asked());
+    assert_eq!(world.told().await, ["rule night partial: 1001 skipped, 1005 stopped"]);
+}
+
 /// A random order: for each group its servers and what it comes after, which are groups of smaller number.
 fn graphs() -> impl Strategy<Value = Vec<(Vec<u32>, Vec<usize>)>> {
     proptest::collection::vec(

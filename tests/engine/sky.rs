@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sunup::domain::group::Tag;
 use sunup::domain::name::{Action, ServerNo};
 use sunup::domain::outcome::{Reason, ReasonKind};
@@ -127,7 +128,7 @@ fn refusal(status: u16, code: &str, retry_after: Option<Duration>) -> Answer {
 
 #[async_trait]
 impl Cloud for Sky {
-    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer> {
+    async fn ask(&self, action: Action, servers: &[ServerNo], _: Timestamp) -> Exchange<Answer> {
         let mut outside = self.outside.lock().unwrap();
         let numbers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let line = format!("{} {action} {}", outside.wall.strftime("%H:%M:%S"), numbers.join(" "));
@@ -196,7 +197,7 @@ impl Cloud for Sky {
                 value.is_some_and(|value| tag.value.as_ref().is_none_or(|wanted| wanted == value))
             };
             let found = outside.model.of_account(&self.key).filter(carries);
-            (tag.clone(), found.map(|server| ServerNo::parse(&server.no).unwrap()).collect())
+            (tag.clone(), Ok(found.map(|server| ServerNo::parse(&server.no).unwrap()).collect()))
         };
         let tagged = scope.tags.iter().map(tagged).collect();
         Exchange {

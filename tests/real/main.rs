@@ -3,6 +3,7 @@
 mod calendars;
 mod commands;
 mod configuration;
+mod groups;
 mod kills;
 mod main_path;
 mod plans;

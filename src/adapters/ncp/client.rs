@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
 use jiff::fmt::rfc2822;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -56,7 +56,7 @@ pub enum KeySource {
     /// They are as they are, or cannot be had.
     Fixed(Result<Arc<KeyPair>, String>),
     /// Temporary ones of the machine's role.
-    Role(RoleKeys),
+    Role(Arc<RoleKeys>),
 }
 
 /// Where an account's requests go.
@@ -116,7 +116,7 @@ impl NcpCloud {
         limit: Duration,
     ) -> Exchange<Sent<Success>> {
         let wire = wire(&self.base, operation, parameters);
-        self.exchange(&self.base, &wire, limit, |body| read(operation, body)).await
+        self.exchange(&self.base, &wire, Urgent::read(limit), |body| read(operation, body)).await
     }
 
     /// Sends one request once, and reads what the answer says.
@@ -124,16 +124,17 @@ impl NcpCloud {
         &self,
         base: &str,
         wire: &Wire,
-        limit: Duration,
+        urgent: Urgent,
         read: impl FnOnce(&[u8]) -> Said<T>,
     ) -> Exchange<Sent<T>> {
+        let limit = urgent.limit;
         let not_sent = |kind, text: String| Exchange {
             result: Sent::Unsent(Reason::new(kind, text)),
             clock: ClockVerdict::Unheard,
         };
         let keys = match &self.keys {
             KeySource::Fixed(keys) => keys.clone(),
-            KeySource::Role(role) => role.current(self.clock.now()).await,
+            KeySource::Role(role) => RoleKeys::current(role, self.clock.now()).await,
         };
         let keys = match keys {
             Ok(keys) => keys,
@@ -147,6 +148,10 @@ impl NcpCloud {
             Ok(request) => request,
             Err(error) => return not_sent(ReasonKind::Unreachable, chain(&error)),
         };
+        // Fetching keys may have taken its time.
+        if self.clock.now() > urgent.not_after {
+            return not_sent(ReasonKind::Store, "the keys came too late, so nothing was sent".into());
+        }
         match http.execute(request).await {
             Err(error) if error.is_connect() || error.is_builder() => {
                 not_sent(ReasonKind::Unreachable, format!("no connection to {base}: {}", chain(&error)))
@@ -303,6 +308,20 @@ impl NcpCloud {
     }
 }
 
+/// How long a request may take, and until when it may leave.
+#[derive(Debug, Clone, Copy)]
+struct Urgent {
+    limit: Duration,
+    not_after: Timestamp,
+}
+
+impl Urgent {
+    /// A read may leave whenever it is its turn.
+    fn read(limit: Duration) -> Self {
+        Self { limit, not_after: Timestamp::MAX }
+    }
+}
+
 /// What came of one request, whatever it asked.
 enum Sent<T> {
     Success(T),
@@ -353,9 +372,12 @@ impl<T> Sent<T> {
 
 #[async_trait]
 impl Cloud for NcpCloud {
-    async fn ask(&self, action: Action, servers: &[ServerNo]) -> Exchange<Answer> {
+    async fn ask(&self, action: Action, servers: &[ServerNo], not_after: Timestamp) -> Exchange<Answer> {
         let parameters = Parameters::of_region(&self.region).servers(servers);
-        let sent = self.send(Operation::of(action), &parameters, ATTEMPT_LIMIT).await;
+        let operation = Operation::of(action);
+        let wire = wire(&self.base, operation, &parameters);
+        let urgent = Urgent { limit: ATTEMPT_LIMIT, not_after };
+        let sent = self.exchange(&self.base, &wire, urgent, |body| read(operation, body)).await;
         let result = match sent.result {
             Sent::Success(success) => {
                 let listed: BTreeSet<_> =
@@ -405,7 +427,11 @@ impl Cloud for NcpCloud {
         let mut inventory = Inventory::default();
         let mut clock = ClockVerdict::Unheard;
         for filter in filters {
-            let pages = self.pages(&filter, limit).await;
+            let mut pages = self.pages(&filter, limit).await;
+            if matches!(&pages.result, Err(failed) if failed.refused_filter()) {
+                // A VPC that the API does not know must not hide the others: everything is compared again anyway.
+                pages = self.pages(&Parameters::of_region(&self.region), limit).await;
+            }
             clock = pages.clock;
             match pages.result {
                 Ok(servers) => inventory.servers.extend(servers),
@@ -415,10 +441,8 @@ impl Cloud for NcpCloud {
         for tag in &scope.tags {
             let tagged = self.tagged(tag, &inventory.servers, limit).await;
             clock = tagged.clock;
-            match tagged.result {
-                Ok(servers) => drop(inventory.tagged.insert(tag.clone(), servers)),
-                Err(error) => return Exchange { result: Err(error), clock },
-            }
+            // Another service with permissions of its own: its troubles leave the list as it is.
+            inventory.tagged.insert(tag.clone(), tagged.result);
         }
         Exchange { result: Ok(inventory), clock }
     }
@@ -427,7 +451,16 @@ impl Cloud for NcpCloud {
         let mut found = Vec::new();
         let mut clock = ClockVerdict::Unheard;
         // The provider's networks have no IPv6, and an address that the filter does not understand must not end the search.
-        for address in addresses.iter().filter(|address| address.is_ipv4()).take(ADDRESSES_MAX) {
+        let addresses: Vec<&IpAddr> = addresses.iter().filter(|address| address.is_ipv4()).collect();
+        if addresses.len() > ADDRESSES_MAX {
+            let text = format!(
+                "this machine has more than {ADDRESSES_MAX} addresses; `limits.self` can name its server"
+            );
+            let reason = Reason::new(ReasonKind::NotKnown, text);
+            let result = Err(ReadError { reason, trouble: ReadTrouble::Odd });
+            return Exchange { result, clock };
+        }
+        for address in addresses {
             let filter = Parameters::of_region(&self.region).address(*address);
             let pages = self.pages(&filter, ATTEMPT_LIMIT).await;
             clock = pages.clock;
@@ -475,7 +508,7 @@ impl NcpCloud {
         for page in 0..PAGES_MAX {
             self.pace.turn().await;
             let wire = tags::wire(tag, &self.region, page);
-            let sent = self.exchange(base, &wire, limit, tags::read).await;
+            let sent = self.exchange(base, &wire, Urgent::read(limit), tags::read).await;
             clock = sent.clock;
             match sent.result {
                 Sent::Success(resources) => {
@@ -540,7 +573,6 @@ pub(super) fn chain(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::Timestamp;
 
     #[test]
     fn the_date_of_an_http_answer_is_read() {

@@ -18,6 +18,8 @@ const PATH: &str = "/latest/meta-data/iam/security-credentials/";
 const LIMIT: Duration = Duration::from_secs(3);
 /// Keys are renewed so long before they end.
 const RENEW_BEFORE: Duration = Duration::from_mins(10);
+/// Keys that hold for longer are used while new ones are fetched.
+const HELD_LONG_ENOUGH: Duration = Duration::from_mins(1);
 /// How long a service that did not answer is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// How long keys are taken to hold that do not say so.
@@ -39,6 +41,8 @@ struct Held {
     /// Not before this moment the service is asked again.
     ask_from: Timestamp,
     problem: Option<String>,
+    /// The cloud did not take them.
+    refused: bool,
 }
 
 #[derive(Deserialize)]
@@ -80,16 +84,16 @@ impl RoleKeys {
     ///
     /// # Errors
     /// Why there are none, with the remedy. Keys that could not be renewed are given as long as they hold.
-    pub async fn current(&self, now: Timestamp) -> Result<Arc<KeyPair>, String> {
-        if self.wants_to_ask(now) {
-            // One asks, the others wait for what it hears.
-            let _turn = self.one_at_a_time.lock().await;
-            if self.wants_to_ask(now) {
-                let fetched = self.fetch().await;
-                self.take(now, fetched);
+    pub async fn current(role: &Arc<Self>, now: Timestamp) -> Result<Arc<KeyPair>, String> {
+        let hold_on = now.saturating_add(HELD_LONG_ENOUGH).unwrap_or(Timestamp::MAX);
+        if role.wants_to_ask(now) {
+            match role.holds_past(hold_on) {
+                // A request that is due does not wait for new keys while the old ones are good.
+                true => drop(tokio::spawn(Self::renew(Arc::clone(role), now))),
+                false => Self::renew(Arc::clone(role), now).await,
             }
         }
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = role.held.lock().unwrap_or_else(PoisonError::into_inner);
         match (&held.keys, &held.problem) {
             (Some((keys, ends)), _) if *ends > now => Ok(Arc::clone(keys)),
             (_, Some(problem)) => Err(problem.clone()),
@@ -100,7 +104,21 @@ impl RoleKeys {
     /// The cloud did not take the keys: newer ones are asked for with the next request.
     pub fn refused(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.ask_from = Timestamp::MIN;
+        (held.ask_from, held.refused) = (Timestamp::MIN, true);
+    }
+
+    /// One asks, the others wait for what it hears.
+    async fn renew(role: Arc<Self>, now: Timestamp) {
+        let _turn = role.one_at_a_time.lock().await;
+        if role.wants_to_ask(now) {
+            let fetched = role.fetch().await;
+            role.take(now, fetched);
+        }
+    }
+
+    fn holds_past(&self, moment: Timestamp) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        !held.refused && held.keys.as_ref().is_some_and(|(_, ends)| *ends > moment)
     }
 
     fn wants_to_ask(&self, now: Timestamp) -> bool {
@@ -122,7 +140,7 @@ impl RoleKeys {
                     access: SecretString::from(fetched.access_key_id),
                     secret: SecretString::from(fetched.secret_access_key),
                 };
-                (held.keys, held.problem) = (Some((Arc::new(keys), ends)), None);
+                (held.keys, held.problem, held.refused) = (Some((Arc::new(keys), ends)), None, false);
             }
             Err(problem) => {
                 let text = format!(

@@ -68,11 +68,16 @@ pub(super) fn read(body: &[u8]) -> Said<Resources> {
         return unreadable(body);
     };
     let word = |item: &Value, field: &str| text(item, &[field]).map(|word| plain(&word)).unwrap_or_default();
-    let items = items
+    let items: Vec<Resource> = items
         .iter()
         .map(|item| Resource { id: word(item, "resourceId"), name: word(item, "resourceName") })
         .collect();
-    let has_more = root.get("hasMore").is_some_and(|more| more == &Value::Bool(true) || more == "true");
+    // A full page that does not say whether it is the last one is not taken for it.
+    let is_full = items.len() >= usize::try_from(PAGE_SIZE).unwrap_or(usize::MAX);
+    let has_more = match text(&root, &["hasMore"]) {
+        Some(more) => more == "true",
+        None => is_full,
+    };
     Said::Success(Resources { items, has_more })
 }
 

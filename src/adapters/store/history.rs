@@ -129,6 +129,7 @@ fn run_record(row: &SqliteRow) -> Result<RunRecord, Odd> {
     Ok(RunRecord {
         id,
         head: head(row)?,
+        resolution: resolution(row)?,
         targets: vec![],
         ended: outcome.zip(ended),
         reason: row.try_get("reason")?,

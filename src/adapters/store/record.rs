@@ -190,6 +190,15 @@ async fn write_addition(tx: &mut Tx<'_>, addition: &Addition) -> Result<(), Fail
     for target in &addition.targets {
         write_target(tx, run, target).await?;
     }
+    for (server, groups) in &addition.regrouped {
+        sqlx::query("UPDATE targets SET groups = ? WHERE run = ? AND account = ? AND server = ?")
+            .bind(names(groups)?)
+            .bind(run.0)
+            .bind(server.account.as_str())
+            .bind(server.no.as_str())
+            .execute(&mut **tx)
+            .await?;
+    }
     Ok(())
 }
 

@@ -145,8 +145,13 @@ fn planned(settings: &Settings, options: &Options, stretch: Stretch) -> Plan {
                 .rules
                 .get(&occurrence.rule)
                 .map(|rule| settings.servers_of(&roster, &rule.groups, Action::Start));
-            let servers =
+            let mut servers: BTreeSet<String> =
                 servers.unwrap_or_default().into_keys().map(|server| server.no.to_string()).collect();
+            let rule = settings.rules.get(&occurrence.rule);
+            let held =
+                rule.into_iter().flat_map(|rule| &rule.groups).filter_map(|name| settings.groups.get(name));
+            // Whom a selector chooses is not known here; that it is another one is.
+            servers.extend(held.filter(|group| group.needs_list()).map(|group| group.chosen_words()));
             Rc::new(Whom { groups: groups.join(", "), servers })
         });
         plan.entry(key).or_default().insert(occurrence.due, Rc::clone(whom));

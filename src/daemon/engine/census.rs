@@ -12,13 +12,19 @@ use crate::daemon::book::{Book, Draft};
 use crate::daemon::dispatch::Alarm;
 use crate::daemon::listing;
 use crate::domain::breaker::Breaker;
-use crate::domain::name::{AccountName, GroupName, ServerNo};
+use crate::domain::group::Group;
+use crate::domain::name::{AccountName, GroupName, ServerId, ServerNo};
 use crate::ports::cloud::{Exchange, Inventory, ReadError, Scope};
+use crate::ports::notifier::{NoticeKind, Urgency};
 
 /// How long until the servers of the program's own addresses are looked for again, where that failed.
 const OWN_RETRY: Duration = Duration::from_secs(20);
+/// The longest such wait.
+const OWN_RETRY_MAX: Duration = Duration::from_mins(5);
 /// How long what was found holds, unless the housekeeping has it looked for before.
 const OWN_KEPT: Duration = Duration::from_hours(24);
+/// An account whose reads fail is not waited for longer than this.
+const FAILING_AFTER: Duration = Duration::from_secs(3);
 /// How long a person waits for groups: what is not known by then is said to be unknown.
 const ASKER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -80,13 +86,19 @@ impl Engine {
                     );
                 }
                 (state.own, state.find_own_after) = (Some(own), later(OWN_KEPT));
+                state.own_failures = 0;
             }
             Err(error) => {
-                state.find_own_after = later(OWN_RETRY);
-                tracing::debug!(
-                    account = account.as_str(),
-                    "the servers of this machine's addresses could not be looked for: {error}"
-                );
+                state.own_failures = state.own_failures.saturating_add(1);
+                let doubled = OWN_RETRY.saturating_mul(2_u32.saturating_pow(state.own_failures.min(8) - 1));
+                state.find_own_after = later(doubled.min(OWN_RETRY_MAX));
+                if state.own_failures == 2 && state.own.is_none() {
+                    let text = format!(
+                        "account {account}: the server that sunup itself runs on could not be looked for ({error}), so nothing is \
+                         stopped in this account until it can; `limits.self` can name it instead."
+                    );
+                    draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+                }
             }
         }
     }
@@ -109,7 +121,8 @@ impl Engine {
             }
             Freshness::Fresh => {
                 self.askers.push(reply);
-                self.book.wanted_lists = Some(now);
+                // Whoever asks while a look is under way is answered by it.
+                self.book.wanted_lists.get_or_insert(now);
             }
         }
     }
@@ -118,8 +131,9 @@ impl Engine {
     pub(super) fn answer_askers(&mut self, now: Timestamp, alarm: &mut Alarm) {
         let Some(since) = self.book.wanted_lists else { return };
         let until = since.saturating_add(ASKER_LIMIT).unwrap_or(Timestamp::MAX);
-        if now < until && !is_all_seen(&self.book, since) {
-            return alarm.at(until);
+        if now < until && !is_all_seen(&self.book, since, now) {
+            let tried = since.saturating_add(FAILING_AFTER).unwrap_or(until);
+            return alarm.at(if tried > now { tried } else { until });
         }
         self.book.wanted_lists = None;
         for reply in std::mem::take(&mut self.askers) {
@@ -129,14 +143,29 @@ impl Engine {
     }
 }
 
-/// Whether every group is known, and every server of it was seen, since a moment.
-fn is_all_seen(book: &Book, since: Timestamp) -> bool {
-    let known = |group: &GroupName| book.roster.is_known_since(group, since);
-    let seen = |server| book.sights.get(server).is_some_and(|(sight, _)| sight.began >= since);
-    book.settings.groups.keys().all(known) && book.roster.servers().all(seen)
+/// Whether every group is known, and every server of it was seen, since a moment. Accounts whose reads fail are not waited for.
+fn is_all_seen(book: &Book, since: Timestamp, now: Timestamp) -> bool {
+    let tried = since.saturating_add(FAILING_AFTER).is_ok_and(|tried| now >= tried);
+    let fails = |account: &AccountName| {
+        tried && book.accounts.get(account).is_none_or(|account| account.look_failures > 0)
+    };
+    let known = |(name, group): (&GroupName, &Group)| {
+        let has_trouble = book.group_trouble.contains_key(name);
+        book.roster.is_known_since(name, since) || has_trouble || fails(&group.account)
+    };
+    let seen = |server: &ServerId| {
+        let is_seen = book.sights.get(server).is_some_and(|(sight, _)| sight.began >= since);
+        is_seen || fails(&server.account)
+    };
+    book.settings.groups.iter().all(known) && book.roster.servers().all(seen)
 }
 
 impl Book {
+    /// Whether a read was begun for the account as it is configured now.
+    pub(super) fn is_of_now(&self, account: &AccountName, generation: u64) -> bool {
+        self.accounts.get(account).is_some_and(|state| state.generation == generation)
+    }
+
     /// A list that cannot be used has come back: another one may be read.
     pub(super) fn list_again(&mut self, account: &AccountName) {
         if let Some(state) = self.accounts.get_mut(account) {

@@ -35,6 +35,8 @@ pub enum Input {
     Looked {
         /// The account.
         account: AccountName,
+        /// Which state of the account's configuration it was read for.
+        generation: u64,
         /// When it began.
         began: Timestamp,
         /// The watch's epoch when it began.
@@ -48,6 +50,8 @@ pub enum Input {
     Listed {
         /// The account.
         account: AccountName,
+        /// Which state of the account's configuration it was read for.
+        generation: u64,
         /// When it began.
         began: Timestamp,
         /// The watch's epoch when it began.
@@ -63,6 +67,8 @@ pub enum Input {
     FoundOwn {
         /// The account.
         account: AccountName,
+        /// Which state of the account's configuration it was read for.
+        generation: u64,
         /// Those of the account, or why they are not known.
         found: Result<Vec<ServerNo>, ReadError>,
     },
