@@ -48,13 +48,16 @@ pub(super) async fn run(common: &Common, request: &RunRequest) -> anyhow::Result
         found.entry(server.clone()).or_insert_with(|| (Value::Null, BTreeSet::new()));
     }
     let too_many = settings.limits.forbid_size(found.len()).filter(|_| !waives(Waiver::Limits));
-    let going: BTreeSet<ServerId> = found.keys().cloned().collect();
+    let never = |server: &Value| match run.action {
+        Action::Start => text(server, "never_started").to_owned(),
+        Action::Stop => text(server, "never_stopped").to_owned(),
+    };
+    // What is left alone stays as it is.
+    let goes = |(_, (server, _)): &(&ServerId, &(Value, BTreeSet<GroupName>))| never(server).is_empty();
+    let going: BTreeSet<ServerId> = found.iter().filter(goes).map(|(id, _)| id.clone()).collect();
     for (id, (server, groups)) in &found {
         let field = |field: &str| text(server, field).to_owned();
-        let never = match run.action {
-            Action::Start => field("never_started"),
-            Action::Stop => field("never_stopped"),
-        };
+        let never = never(server);
         let limit = too_many.as_ref().map(|reason| reason.text.clone());
         let mut line = Line {
             name: field("name"),
@@ -114,6 +117,11 @@ fn unknown_groups(report: &Value, wanted: &[GroupName]) -> bool {
     unknown
 }
 
+fn is_known(report: &Value, name: &GroupName) -> bool {
+    let group = list(report, "groups").iter().find(|group| text(group, "group") == name.as_str());
+    group.is_some_and(|group| group.get("known") != Some(&Value::Bool(false)))
+}
+
 fn condition(server: &Value) -> Option<Condition> {
     let (status, operation) = text(server, "state").split_once('/')?;
     Some(Condition::from_codes(status, operation))
@@ -121,6 +129,12 @@ fn condition(server: &Value) -> Option<Condition> {
 
 /// Why a stop would be refused: a server that needs the group is up and is not stopped along.
 fn still_up(report: &Value, need: &Need, going: &BTreeSet<ServerId>) -> Option<String> {
+    if !is_known(report, &need.on) {
+        return Some(format!(
+            "which servers group {} has is not known now, and they need group {}",
+            need.on, need.by
+        ));
+    }
     let (_, server) = members(report).filter(|(group, _)| *group == need.on).find(|(_, server)| {
         let is_up = condition(server).is_some_and(|condition| !condition.is_down());
         is_up && id(server).is_some_and(|id| !going.contains(&id))
@@ -143,6 +157,9 @@ fn not_up(report: &Value, need: &Need, wanted: &[GroupName]) -> Option<String> {
             condition(server).is_some_and(|condition| condition.standing(Action::Start) == Standing::Goal);
         *group == need.on && !is_up
     };
+    if !is_known(report, &need.on) || !members(report).any(|(group, _)| group == need.on) {
+        return Some(format!("group {} to be up first, of which no server is known", need.on));
+    }
     members(report).any(|member| is_down(&member)).then(|| {
         format!("group {} to be up first, which this does not start: --with-dependencies would", need.on)
     })

@@ -164,11 +164,16 @@ fn print_list(found: &[Value]) {
 
 fn print_run(run: &Value) {
     let outcome = if text(run, "outcome").is_empty() { "open" } else { text(run, "outcome") };
+    let groups: Vec<&str> = list(run, "groups").iter().filter_map(Value::as_str).collect();
+    let whom = match (text(run, "rule"), groups.is_empty()) {
+        ("", true) => origin(run),
+        ("", false) => format!("{} {}", groups.join(", "), origin(run)),
+        (rule, _) => format!("for {rule}"),
+    };
     show::line(&format!(
-        "run {}: {} for {}, due at {}, claimed at {}: {outcome}",
+        "run {}: {} {whom}, due at {}, claimed at {}: {outcome}",
         number(run, "run"),
         text(run, "action"),
-        origin(run),
         text(run, "due"),
         text(run, "claimed")
     ));

@@ -88,7 +88,10 @@ impl Book {
                     (state.careful, state.look_after) = (None, Timestamp::UNIX_EPOCH);
                 }
                 None => {
-                    self.accounts.insert(name, AccountState::new(line));
+                    // Reports of an account that had the name before must not be taken for this one's.
+                    self.generations += 1;
+                    let generation = self.generations;
+                    self.accounts.insert(name, AccountState { generation, ..AccountState::new(line) });
                 }
             }
         }

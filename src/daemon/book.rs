@@ -102,6 +102,8 @@ pub(super) struct Book {
     /// Since when people wait for all groups to be listed.
     pub(super) wanted_lists: Option<Timestamp>,
     pub(super) forecasts: Forecasts,
+    /// Counts changes of accounts and groups: what was read before one says nothing after it.
+    pub(super) generations: u64,
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
     pub(super) attempts: BTreeMap<AttemptId, (AccountName, OpenAttempt)>,
     pub(super) unanswered: BTreeMap<ServerId, (Action, Timestamp)>,
@@ -174,6 +176,7 @@ impl Book {
             no_room: BTreeSet::new(),
             wanted_lists: None,
             forecasts: Forecasts::default(),
+            generations: 0,
             covered: BTreeMap::new(),
             left_open: BTreeMap::new(),
             queue: BTreeSet::new(),
@@ -364,7 +367,8 @@ impl Book {
         traits: Option<Traits>,
     ) {
         // Reads may come back in another order than they were begun in.
-        if self.sights.get(server).is_some_and(|(known, _)| known.began > sight.began) {
+        let is_older = |known: &Sight| known.began > sight.began && known.began <= draft.now;
+        if self.sights.get(server).is_some_and(|(known, _)| is_older(known)) {
             return;
         }
         let traits = traits.or_else(|| self.sights.get(server).and_then(|(_, traits)| traits.clone()));

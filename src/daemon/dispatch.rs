@@ -333,7 +333,11 @@ fn ask(
     // What passes the limits goes apart: it must not wait for what does not.
     let mut parted: Vec<(Action, bool, Vec<Candidate>)> = Vec::new();
     for (action, candidates) in asks {
-        let (waived, others): (Vec<Candidate>, Vec<Candidate>) = candidates.into_iter().partition(waives);
+        // All runs of a server share one request, so it passes if one of them does.
+        let passing: BTreeSet<ServerNo> =
+            candidates.iter().filter(|candidate| waives(candidate)).map(|c| c.server.no.clone()).collect();
+        let (waived, others): (Vec<Candidate>, Vec<Candidate>) =
+            candidates.into_iter().partition(|candidate| passing.contains(&candidate.server.no));
         parted.extend([(action, true, waived), (action, false, others)]);
     }
     for (action, is_waived, candidates) in parted {

@@ -18,6 +18,8 @@ use crate::ports::notifier::{NoticeKind, Urgency};
 const JUDGED_BEFORE: Duration = Duration::from_secs(5);
 /// So long after it begins a rehearsal tells what is known.
 const REHEARSED_WITHIN: Duration = Duration::from_mins(1);
+/// A read that is under way is waited for no longer than this before due.
+const TOLD_BEFORE: Duration = Duration::from_secs(1);
 /// States that were read longer before due say nothing about it.
 const STATES_AGE_MAX: Duration = Duration::from_mins(1);
 /// The most findings that are told of one occurrence.
@@ -121,7 +123,13 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
             looks.wake_at(latest);
         }
         // A read that is under way is waited for: what it shows cannot be told before.
-        let is_reading = book.accounts.values().any(|account| account.listing || account.looking);
+        let last = coming.occurrence.due.saturating_sub(TOLD_BEFORE).unwrap_or(now);
+        let own = groups.iter().filter_map(|name| book.settings.groups.get(name)).map(|group| &group.account);
+        let mut own = own.filter_map(|name| book.accounts.get(name));
+        let is_reading = now < last && own.any(|account| account.listing || account.looking);
+        if is_reading && now >= latest {
+            looks.wake_at(last);
+        }
         if (all_seen || (now >= latest && !is_reading)) && !book.forecasts.is_told(&coming) {
             ready.push((Forecasts::key(&coming), coming.occurrence.clone(), coming.stage));
         }
@@ -136,7 +144,7 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
 
 fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
     let Some(rule) = book.settings.rules.get(&occurrence.rule) else { return };
-    let mut findings = findings(book, &rule.groups, occurrence.action);
+    let mut findings = findings(book, &rule.groups, occurrence.action, draft.now);
     let at = view::moment(occurrence.due, &rule.schedule.zone);
     let what = format!("rule {} is to {} {} at {at}", rule.name, occurrence.action, names(&rule.groups));
     if findings.is_empty() {
@@ -158,7 +166,7 @@ fn names(groups: &[GroupName]) -> String {
 }
 
 /// What would fail, one fragment each.
-fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
+fn findings(book: &Book, names: &[GroupName], action: Action, now: Timestamp) -> Vec<String> {
     let mut found = Vec::new();
     let groups: Vec<&Group> = names.iter().filter_map(|name| book.settings.groups.get(name)).collect();
     for group in &groups {
@@ -181,7 +189,7 @@ fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
     }
     let servers = book.settings.servers_of(&book.roster, names, action);
     found.extend(book.settings.limits.forbid_size(servers.len()).map(|reason| reason.text));
-    found.extend(hour(book, &servers));
+    found.extend(hour(book, &servers, now));
     found.extend(accounts(book, &groups, action));
     for server in servers.keys() {
         found.extend(server_finding(book, server, action));
@@ -191,14 +199,16 @@ fn findings(book: &Book, names: &[GroupName], action: Action) -> Vec<String> {
 }
 
 /// Whether the hour's requests will not be enough.
-fn hour(book: &Book, servers: &BTreeMap<ServerId, Duration>) -> Option<String> {
+fn hour(book: &Book, servers: &BTreeMap<ServerId, Duration>, now: Timestamp) -> Option<String> {
     let mut by_account: BTreeMap<&AccountName, usize> = BTreeMap::new();
     for server in servers.keys() {
         *by_account.entry(&server.account).or_default() += 1;
     }
     let batch = |name: &AccountName| book.accounts.get(name).map_or(1, |account| account.line.batch.max(1));
     let needed: usize = by_account.into_iter().map(|(name, count)| count.div_ceil(batch(name))).sum();
-    let (most, used) = (book.settings.limits.requests_per_hour, book.recent_asks.len());
+    let hour_ago = now.saturating_sub(Duration::from_hours(1)).unwrap_or(now);
+    let used = book.recent_asks.iter().filter(|at| **at > hour_ago).count();
+    let most = book.settings.limits.requests_per_hour;
     (used + needed > most).then(|| {
         format!("it needs about {needed} requests, {used} went out lately, and `limits.requests_per_hour` is {most}")
     })

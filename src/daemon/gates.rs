@@ -1,10 +1,13 @@
 //! What holds a waiting target back although it could be asked: order, canaries, too many failures, busy servers, the machine itself.
 
+mod canary;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use self::canary::Tally;
 use super::begin::known_from;
 use super::book::{Book, Draft, Run};
 use super::dispatch::Looks;
@@ -13,7 +16,7 @@ use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use crate::domain::group::{AfterFailure, Group};
 use crate::domain::name::{Action, GroupName, RunId, ServerId};
 use crate::domain::order::{Hold, Member, Need, judge};
-use crate::domain::outcome::{Outcome, Reason, ReasonKind};
+use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probed;
 use crate::domain::server::{Condition, Found, Standing};
 use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, wish};
@@ -55,16 +58,6 @@ struct InRuns {
     is_open: bool,
     /// A target of it ended elsewhere than at the goal.
     has_failed: bool,
-}
-
-/// How far a group has got within a run.
-#[derive(Debug, Clone, Default)]
-struct Tally {
-    failed: usize,
-    /// A server that was asked and failed.
-    failed_try: Option<ServerId>,
-    /// Servers that were asked and got there.
-    there: usize,
 }
 
 /// Holds back the targets that must wait, sets those free that need not wait any more, and ends those that wait in vain.
@@ -233,14 +226,22 @@ impl<'a> Gates<'a> {
             Action::Start if book.roster.size(&on.name) == 0 => {
                 waits(format!("group {} is to be up first, and matches no server", on.name))
             }
-            Action::Start => self.start_need(by, on, &members, run),
+            // Only servers that go together with this one: there is nobody to wait for.
+            Action::Start if members.is_empty() => Gate::Free,
+            Action::Start => self.start_need(by, (on, knot), &members, run),
             Action::Stop if run.waives(Waiver::Dependents) => Gate::Free,
             Action::Stop => self.stop_need(by, on, &members, run),
         }
     }
 
     /// Whether a group that is to be up before is up and ready.
-    fn start_need(&mut self, by: &Group, on: &Group, members: &[&'a ServerId], run: &Run) -> Gate {
+    fn start_need(
+        &mut self,
+        by: &Group,
+        (on, knot): (&Group, Option<usize>),
+        members: &[&'a ServerId],
+        run: &Run,
+    ) -> Gate {
         let states: Vec<Member> = members.iter().map(|server| self.is_up(server)).collect();
         let lost = |words: String| match by.after_failure {
             AfterFailure::Skip => Gate::Lost(Reason::new(ReasonKind::Dependency, words)),
@@ -248,7 +249,7 @@ impl<'a> Gates<'a> {
         };
         let hold = judge(states.iter().copied(), on.any);
         if hold != Hold::Free {
-            self.probes.not_up(&on.name);
+            self.probes.not_up(&(on.name.clone(), knot));
         }
         match hold {
             Hold::Lost => {
@@ -263,7 +264,7 @@ impl<'a> Gates<'a> {
             Hold::Free => {
                 let up = members.iter().zip(&states).filter(|(_, state)| **state == Member::There);
                 let up: Vec<&ServerId> = up.map(|(server, _)| *server).collect();
-                match self.readiness(on, &up, run) {
+                match self.readiness((on, knot), &up, run) {
                     Hold::Free => Gate::Free,
                     Hold::Waits => {
                         let probe =
@@ -291,9 +292,9 @@ impl<'a> Gates<'a> {
     }
 
     /// Whether the probe of a group that is up has passed.
-    fn readiness(&mut self, on: &Group, up: &[&ServerId], run: &Run) -> Hold {
+    fn readiness(&mut self, (on, knot): (&Group, Option<usize>), up: &[&ServerId], run: &Run) -> Hold {
         let Some(ready) = &on.ready else { return Hold::Free };
-        let since = self.probes.up_since(&on.name, self.now);
+        let since = self.probes.up_since(&(on.name.clone(), knot), self.now);
         let in_time = self.now < later(since, ready.within) && self.now < run.head.window_end;
         let asked: Vec<_> = match ready.probe.is_about_a_server() {
             true => {
@@ -303,9 +304,11 @@ impl<'a> Gates<'a> {
         };
         let mut members = Vec::new();
         for probe in asked {
-            let answer = probe.and_then(|probe| self.probes.answer(probe, since));
+            let answer = probe.map(|probe| self.probes.answer(probe, since));
             members.push(match answer {
-                Some(Probed::Yes) => Member::There,
+                Some(Some(Probed::Yes)) => Member::There,
+                // Nobody is given up before he was asked once.
+                Some(None) => Member::Coming,
                 _ if in_time => Member::Coming,
                 _ => Member::Lost,
             });
@@ -420,115 +423,6 @@ impl<'a> Gates<'a> {
         Member::Coming
     }
 
-    /// How far a group has got within a run, worked out once a turn.
-    fn tally(&mut self, id: RunId, run: &Run, name: &GroupName) -> Tally {
-        let key = (id, name.clone());
-        if let Some(tally) = self.tallies.get(&key) {
-            return tally.clone();
-        }
-        let mut tally = Tally::default();
-        for target in run.targets.values().filter(|target| target.groups.contains(name)) {
-            match target.progress.outcome() {
-                Some(Outcome::Failed(_) | Outcome::Unknown(_)) => {
-                    tally.failed += 1;
-                    let was_tried = target.progress.attempts > 0;
-                    tally.failed_try = tally.failed_try.or_else(|| was_tried.then(|| target.server.clone()));
-                }
-                Some(outcome) if outcome.is_at_goal() && target.progress.attempts > 0 => tally.there += 1,
-                _ => {}
-            }
-        }
-        self.tallies.insert(key, tally.clone());
-        tally
-    }
-
-    /// Whether a group of the run has had as many failures as it bears.
-    fn failures(&mut self, id: RunId, run: &Run, target: &Target) -> Gate {
-        for name in &target.groups {
-            let Some(most) = self.book.settings.groups.get(name).and_then(|g| g.stop_after_failures) else {
-                continue;
-            };
-            let failed = self.tally(id, run, name).failed;
-            if failed >= most {
-                let words = format!(
-                    "{failed} servers of group {name} failed and its `stop_after_failures` is {most}; mend them, then run the \
-                     rest by hand"
-                );
-                return Gate::Lost(Reason::new(ReasonKind::Limit, words));
-            }
-        }
-        Gate::Free
-    }
-
-    /// The first servers of each group with `canary`: those that have been asked, else those that could go now.
-    fn choose_canaries(&mut self, waiting: &[(RunId, &'a ServerId)]) {
-        let mut by_run: BTreeMap<RunId, Vec<&'a ServerId>> = BTreeMap::new();
-        for (id, server) in waiting {
-            by_run.entry(*id).or_default().push(server);
-        }
-        for (id, waiting) in by_run {
-            let Some(run) = self.book.runs.get(&id) else { continue };
-            let groups = run.head.groups.iter().filter_map(|name| self.book.settings.groups.get(name));
-            let mut chosen: BTreeSet<&'a ServerId> = BTreeSet::new();
-            for group in groups.filter(|group| group.canary > 0) {
-                let members: Vec<(&ServerId, &Target)> =
-                    run.targets.iter().filter(|(_, target)| target.groups.contains(&group.name)).collect();
-                let has_begun =
-                    |target: &Target| target.progress.attempts > 0 && !is_left_out(target.progress.outcome());
-                let begun: Vec<&ServerId> = members
-                    .iter()
-                    .filter(|(_, target)| has_begun(target))
-                    .map(|(server, _)| *server)
-                    .collect();
-                let wanted = group.canary.saturating_sub(begun.len());
-                chosen.extend(begun);
-                // Whoever can go now goes first, so that a canary never waits for the rest of its group.
-                let mut rest: Vec<&'a ServerId> = waiting
-                    .iter()
-                    .copied()
-                    .filter(|server| run.targets.get(*server).is_some_and(|t| t.groups.contains(&group.name)))
-                    .filter(|server| !chosen.contains(server))
-                    .collect();
-                // Nor does it wait for one that is busy.
-                let is_busy = |server: &ServerId| {
-                    let state = run.targets.get(server).map(|target| &target.progress.state);
-                    matches!(state, Some(State::Waiting { why: Some(why), .. }) if why.kind == ReasonKind::Busy)
-                };
-                rest.sort_by_cached_key(|server| {
-                    (self.order(id, run, server) != Gate::Free, is_busy(server))
-                });
-                chosen.extend(rest.into_iter().take(wanted));
-            }
-            self.canaries.insert(id, chosen);
-        }
-    }
-
-    fn canary(&mut self, id: RunId, run: &Run, target: &Target) -> Gate {
-        let is_canary = self.canaries.get(&id).is_some_and(|chosen| chosen.contains(&target.server));
-        if is_canary {
-            return Gate::Free;
-        }
-        for name in &target.groups {
-            let Some(group) = self.book.settings.groups.get(name).filter(|group| group.canary > 0) else {
-                continue;
-            };
-            let tally = self.tally(id, run, name);
-            if tally.there >= group.canary {
-                continue;
-            }
-            if let Some(failed) = tally.failed_try {
-                let words = format!(
-                    "server {} went first as the canary of group {name} and failed; mend it, then run the rest by hand",
-                    failed.no
-                );
-                return Gate::Lost(Reason::new(ReasonKind::Limit, words));
-            }
-            let words = format!("the canary of group {name} is to get there first");
-            return Gate::Waits(Reason::new(ReasonKind::Limit, words));
-        }
-        Gate::Free
-    }
-
     /// While a newer start does not know its servers, an older stop may be about one of them.
     fn newer_unknown(&self, run: &Run, server: &ServerId) -> Gate {
         if run.head.action != Action::Stop {
@@ -586,11 +480,6 @@ impl<'a> Gates<'a> {
         }
         gate
     }
-}
-
-/// Whether a target says nothing about how the rest of its group would fare.
-fn is_left_out(outcome: Option<&Outcome>) -> bool {
-    matches!(outcome, Some(Outcome::Skipped(_) | Outcome::Superseded { .. } | Outcome::Missed(_)))
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -20,9 +21,14 @@ use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
 use crate::domain::roster::Resolved;
 use crate::domain::server::{Found, Sight, Standing};
 use crate::domain::target::{Event, State};
-use crate::ports::cloud::{Inventory, ReadError, Scope, ServerView};
+use crate::ports::cloud::{Inventory, ReadError, ReadTrouble, Scope, ServerView};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Addition, Resolution, RunHead, Target};
+
+/// How long tags that could not be read are left alone.
+const TAGS_AGAIN: Duration = Duration::from_secs(30);
+/// The longest wait that the tag service may ask for.
+const TAGS_AGAIN_MAX: Duration = Duration::from_mins(2);
 
 /// A list that is to be read: how much of the account, and for which groups.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +55,7 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         let groups: Vec<GroupName> = groups.into_iter().cloned().collect();
         needed.with_needs(&groups, run.head.action, since);
         if let Some(rule) = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule)) {
-            needed.all(wanting_groups(book, rule, run.head.action, [run.head.due, now]), since);
+            needed.all(wanting_groups(book, rule, run.head.action, [run.head.due, run.head.claimed]), since);
         }
     }
     for coming in coming(book, now).filter(|coming| coming.from <= now) {
@@ -120,7 +126,8 @@ pub(super) fn deciding_groups<'a>(
         limits.protect.iter().chain(stops).any(names_it)
     };
     let ordered = move |group: &Group| match action {
-        Action::Start => !group.after.is_empty(),
+        // One whose tags cannot be read does not keep every other server down.
+        Action::Start => !group.after.is_empty() && !book.group_trouble.contains_key(&group.name),
         Action::Stop => group.busy.is_some() || book.order.is_needed(&group.name),
     };
     let decides = move |group: &&Group| {
@@ -150,6 +157,7 @@ pub(super) fn take(
     inventory: Inventory,
 ) {
     let Inventory { servers, tagged } = inventory;
+    note_tag_trouble(book, draft, account, &tagged);
     for name in groups {
         let Some(group) = book.settings.groups.get(name).filter(|group| group.account == *account) else {
             continue;
@@ -173,6 +181,25 @@ pub(super) fn take(
         book.see(draft, &id, &Sight { began, found: Found::Absent }, None);
     }
     take_known(book, draft);
+}
+
+/// A tag service that does not answer well is left alone for a while, and the list that goes with it.
+fn note_tag_trouble(
+    book: &mut Book,
+    draft: &Draft,
+    account: &AccountName,
+    tagged: &BTreeMap<Tag, Result<BTreeSet<ServerNo>, ReadError>>,
+) {
+    let Some(state) = book.accounts.get_mut(account) else { return };
+    for error in tagged.values().filter_map(|found| found.as_ref().err()) {
+        let mut wait = TAGS_AGAIN;
+        if let ReadTrouble::Throttled(asked) = error.trouble {
+            state.line.bucket.throttled();
+            wait = wait.max(asked.unwrap_or(wait)).min(TAGS_AGAIN_MAX);
+        }
+        let from = draft.now.saturating_add(wait).unwrap_or(Timestamp::MAX);
+        state.list_after = state.list_after.max(from);
+    }
 }
 
 /// Remembers why a group could not be resolved, and tells people once.

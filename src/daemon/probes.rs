@@ -15,8 +15,8 @@ pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(3);
 const PROBE_EVERY: Duration = Duration::from_secs(3);
 /// An answer to whether a server is busy says nothing after so long.
 pub(super) const BUSY_ANSWER_AGE_MAX: Duration = Duration::from_secs(10);
-/// How long it is remembered since when a group is up while nobody asks: a retry of what waits for it may lie between.
-const UP_KEPT: Duration = Duration::from_mins(10);
+/// How long it is remembered since when a group is up while nobody asks: a short retry of what waits for it may lie between.
+const UP_KEPT: Duration = Duration::from_mins(1);
 /// The most probes that are open at once.
 const OPEN_MAX: usize = 64;
 
@@ -35,8 +35,11 @@ pub(super) struct Probes {
     heard: BTreeMap<Probe, Heard>,
     wanted: BTreeSet<Probe>,
     /// Since when the servers of a group are where those that wait for it want them.
-    up_since: BTreeMap<GroupName, Up>,
+    up_since: BTreeMap<View, Up>,
 }
+
+/// A group as servers of one knot see it: those of another may wait for other members of it.
+type View = (GroupName, Option<usize>);
 
 /// Since when a group is up, and when somebody last asked.
 #[derive(Debug, Clone, Copy)]
@@ -52,8 +55,8 @@ impl Probes {
     }
 
     /// A group is not up: what was heard of it before says nothing once it is.
-    pub(super) fn not_up(&mut self, group: &GroupName) {
-        self.up_since.remove(group);
+    pub(super) fn not_up(&mut self, view: &View) {
+        self.up_since.remove(view);
     }
 
     /// The newest answer of a question that was asked at or after a moment. Wants it asked.
@@ -64,10 +67,12 @@ impl Probes {
         answer
     }
 
-    /// Since when a group is up, as those that wait for it see it.
-    pub(super) fn up_since(&mut self, group: &GroupName, now: Timestamp) -> Timestamp {
-        let up = self.up_since.entry(group.clone()).or_insert(Up { since: now, judged: now });
-        up.judged = now;
+    /// Since when a group is up, as those that wait for it see it. Its time begins anew where nobody asked for a while.
+    pub(super) fn up_since(&mut self, view: &View, now: Timestamp) -> Timestamp {
+        let fresh = Up { since: now, judged: now };
+        let up = self.up_since.entry(view.clone()).or_insert(fresh);
+        let is_kept = up.judged.saturating_add(UP_KEPT).is_ok_and(|until| until > now);
+        *up = if is_kept { Up { judged: now, ..*up } } else { fresh };
         up.since
     }
 

@@ -261,12 +261,13 @@ fn forget_what_changed(book: &mut Book, old: &Settings, new: &Settings) {
     for (name, state) in &mut book.accounts {
         let is_other = old.accounts.get(name) != new.accounts.get(name);
         if is_other {
-            (state.own, state.find_own_after) = (None, Timestamp::UNIX_EPOCH);
+            (state.own, state.find_own_after, state.own_failures) = (None, Timestamp::UNIX_EPOCH, 0);
             book.sights.retain(|server, _| server.account != *name);
         }
         if is_other || regrouped.contains(name) {
             // Reads that are under way come back for nothing.
-            state.generation += 1;
+            book.generations += 1;
+            state.generation = book.generations;
             (state.looking, state.listing, state.finding_own) = (false, false, false);
         }
         let keeps = |group: &GroupName| {

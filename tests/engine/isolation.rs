@@ -1,6 +1,10 @@
-//! One bad server never blocks another: each kind of badness, at each position of the batch.
+//! One bad server never blocks another: each kind of badness, at each position of the batch; and one request serves all runs.
 
-use crate::world::{Bad, World};
+use sunup::daemon::engine::PersonRun;
+use sunup::domain::name::Action;
+use sunup::ports::store::Waiver;
+
+use crate::world::{Bad, World, command, given, person};
 
 const TOP: &str =
     "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[limits]\nrequests_per_hour = 1000\n";
@@ -47,4 +51,21 @@ async fn with_one_bad_server_among_fifty_the_others_run_as_soon_as_without_it() 
             assert!(found <= without + more, "{bad:?} at {position}: {found}s instead of {without}s");
         }
     }
+}
+
+#[tokio::test]
+async fn a_command_that_passes_the_limits_and_one_that_does_not_share_one_request() {
+    let text = format!("{TOP}[groups.web]\nservers = [\"1001\"]\n");
+    let mut world = World::at("2026-11-23T08:49:00Z").only(&text).fleet(1, |_, _| {});
+    let (plain, _one) = command(Action::Start, "web");
+    let (passing, _two) =
+        given(PersonRun { waived: [Waiver::Limits].into(), ..person(Action::Start, "web") });
+
+    world.run_with(300, vec![plain, passing]).await.unwrap();
+
+    assert_eq!(world.asked().len(), 1, "{:?}", world.asked());
+    assert_eq!(
+        world.told().await,
+        ["command by tester done: 1001 started", "command by tester done: 1001 started"]
+    );
 }

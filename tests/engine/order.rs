@@ -206,6 +206,36 @@ async fn what_comes_up_again_while_a_stop_waits_keeps_what_it_needs() {
     assert_eq!(world.told().await, ["rule night partial: 1001 skipped, 1005 stopped"]);
 }
 
+#[tokio::test]
+async fn a_server_in_both_groups_and_one_that_waits_for_it_come_up_once_the_probe_passes() {
+    let text = "[groups.db]\nservers = [\"1001\", \"1002\"]\nready = { tcp = \"db:5432\" }\n\
+        [groups.web]\nservers = [\"1002\", \"1003\"]\nafter = [\"db\"]\n\
+        [rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"db\", \"web\"]\n";
+    let mut world = World::at("2026-11-23T08:40:00Z").only(&format!("{TOP}{text}")).fleet(3, |_, _| {});
+    opens(&mut world, "08:00:00");
+
+    world.run(3600).await;
+
+    let asked: Vec<String> = world.asked().iter().map(|line| line[9..].to_owned()).collect();
+    assert_eq!(asked, ["start 1001", "start 1002", "start 1003"]);
+}
+
+#[tokio::test]
+async fn a_retry_long_after_its_group_was_ready_asks_the_probe_again_before_it_gives_up() {
+    let text = "[groups.db]\nservers = [\"1001\"]\nready = { tcp = \"db:5432\", within = \"1m\" }\n\
+        [groups.web]\nservers = [\"1002\"]\nafter = [\"db\"]\n\
+        [rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"db\", \"web\"]\n";
+    let mut world = World::at("2026-11-23T08:40:00Z").only(&format!("{TOP}{text}")).fleet(2, |_, _| {});
+    opens(&mut world, "08:00:00");
+    world.change(|outside| outside.bad.extend([("1002".to_owned(), Bad::NoRoom)]));
+
+    world.run(3600).await;
+
+    let told = world.told().await;
+    assert_eq!(told, ["rule morning partial: 1001 started, 1002 failed"]);
+    assert!(world.notices().join("\n").contains("capacity: "), "{:?}", world.notices());
+}
+
 /// A random order: for each group its servers and what it comes after, which are groups of smaller number.
 fn graphs() -> impl Strategy<Value = Vec<(Vec<u32>, Vec<usize>)>> {
     proptest::collection::vec(

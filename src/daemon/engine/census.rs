@@ -151,7 +151,7 @@ fn is_all_seen(book: &Book, since: Timestamp, now: Timestamp) -> bool {
     };
     let known = |(name, group): (&GroupName, &Group)| {
         let has_trouble = book.group_trouble.contains_key(name);
-        book.roster.is_known_since(name, since) || has_trouble || fails(&group.account)
+        book.roster.is_known_since(name, since) || (tried && has_trouble) || fails(&group.account)
     };
     let seen = |server: &ServerId| {
         let is_seen = book.sights.get(server).is_some_and(|(sight, _)| sight.began >= since);
