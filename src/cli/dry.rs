@@ -8,7 +8,8 @@ use super::exit::Exit;
 use super::value::{list, text};
 use super::{Common, groups, load, show};
 use crate::daemon::control::{RunRequest, person_run};
-use crate::domain::name::{AccountName, Action, GroupName, ServerId, ServerNo};
+use crate::daemon::groups::shown_id;
+use crate::domain::name::{Action, GroupName, ServerId};
 use crate::domain::order::{Need, Order};
 use crate::domain::server::{Condition, Standing};
 use crate::ports::store::Waiver;
@@ -17,6 +18,8 @@ use crate::ports::store::Waiver;
 struct Line {
     name: String,
     state: String,
+    /// Whether it is where the command leads already.
+    is_there: bool,
     billing: String,
     /// Why it would be left alone.
     skipped: Option<String>,
@@ -37,7 +40,7 @@ pub(super) async fn run(common: &Common, request: &RunRequest) -> anyhow::Result
     };
     let mut found: BTreeMap<ServerId, (Value, BTreeSet<GroupName>)> = BTreeMap::new();
     for (group, server) in members(&report) {
-        let Some(id) = id(server) else { continue };
+        let Some(id) = shown_id(server) else { continue };
         let is_meant = wanted.contains(&group) || run.servers.contains(&id) || found.contains_key(&id);
         if is_meant {
             found.entry(id).or_insert_with(|| (server.clone(), BTreeSet::new())).1.insert(group);
@@ -62,6 +65,8 @@ pub(super) async fn run(common: &Common, request: &RunRequest) -> anyhow::Result
         let mut line = Line {
             name: field("name"),
             state: field("state"),
+            is_there: condition(server)
+                .is_some_and(|condition| condition.standing(run.action) == Standing::Goal),
             billing: field("billing"),
             skipped: limit.or(Some(never).filter(|never| !never.is_empty())),
             waits: None,
@@ -87,11 +92,6 @@ fn members(report: &Value) -> impl Iterator<Item = (GroupName, &Value)> {
         let name = GroupName::new(text(group, "group")).ok();
         list(group, "servers").iter().filter_map(move |server| Some((name.clone()?, server)))
     })
-}
-
-fn id(server: &Value) -> Option<ServerId> {
-    let account = AccountName::new(text(server, "account")).ok()?;
-    Some(ServerId { account, no: ServerNo::from_answer(text(server, "server"))? })
 }
 
 /// Tells of groups that could not be read, or that have no server. Whether there is one that could not be read.
@@ -137,7 +137,7 @@ fn still_up(report: &Value, need: &Need, going: &BTreeSet<ServerId>) -> Option<S
     }
     let (_, server) = members(report).filter(|(group, _)| *group == need.on).find(|(_, server)| {
         let is_up = condition(server).is_some_and(|condition| !condition.is_down());
-        is_up && id(server).is_some_and(|id| !going.contains(&id))
+        is_up && shown_id(server).is_some_and(|id| !going.contains(&id))
     })?;
     let (no, name) = (text(server, "server"), text(server, "name"));
     let shown = if name.is_empty() { no.to_owned() } else { format!("{no} ({name})") };
@@ -168,11 +168,7 @@ fn not_up(report: &Value, need: &Need, wanted: &[GroupName]) -> Option<String> {
 impl Line {
     fn print(&self, common: &Common, action: Action, server: &ServerId) {
         let (account, no) = (server.account.as_str(), server.no.as_str());
-        let is_there = self
-            .state
-            .split_once('/')
-            .map(|(status, operation)| Condition::from_codes(status, operation))
-            .is_some_and(|condition| condition.standing(action) == Standing::Goal);
+        let is_there = self.is_there;
         if common.json {
             let null_if_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
             let line = json!({"server": no, "account": account, "name": null_if_empty(&self.name),

@@ -13,15 +13,15 @@ use super::{Common, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::host::Machine;
 use crate::daemon::engine::AccountLine;
-use crate::daemon::groups::{Census, Sights};
+use crate::daemon::groups::{Census, Sights, shown_id};
 use crate::daemon::listing::{members, scope_of};
 use crate::domain::group::Group;
-use crate::domain::name::{AccountName, GroupName, ServerId, ServerNo};
+use crate::domain::name::{GroupName, ServerId};
 use crate::domain::roster::{Resolved, Roster};
 use crate::domain::server::{Found, Sight};
 use crate::domain::target::ATTEMPT_LIMIT;
 use crate::ports::clock::Clock;
-use crate::ports::cloud::Scope;
+use crate::ports::cloud::{Inventory, Scope};
 use crate::ports::host::Host;
 use crate::settings::Settings;
 
@@ -88,11 +88,7 @@ pub(super) async fn roster(common: &Common, settings: &Settings) -> (Roster, Val
     for group in list(&known, "groups").iter().filter(|group| group.get("known") == Some(&Value::Bool(true)))
     {
         let Ok(name) = GroupName::new(text(group, "group")) else { continue };
-        let id = |server: &Value| {
-            let account = AccountName::new(text(server, "account")).ok()?;
-            Some(ServerId { account, no: ServerNo::from_answer(text(server, "server"))? })
-        };
-        let members = list(group, "servers").iter().filter_map(id).collect();
+        let members = list(group, "servers").iter().filter_map(shown_id).collect();
         resolved.insert(name, Resolved { began: SystemClock.now(), members });
     }
     (Roster::new(&settings.groups, &resolved), known)
@@ -155,18 +151,15 @@ async fn alone(settings: &Settings) -> Value {
 }
 
 /// Lists as much of an account as its groups need.
-async fn survey(line: &AccountLine, groups: &[Group]) -> Result<crate::ports::cloud::Inventory, String> {
+async fn survey(line: &AccountLine, groups: &[Group]) -> Result<Inventory, String> {
     let mut scope: Option<Scope> = None;
     for group in groups {
         // Numbers may lie anywhere, so they are looked up in a list of everything.
         let own =
             if group.servers.is_empty() { scope_of(group) } else { Scope { vpcs: None, ..scope_of(group) } };
-        match &mut scope {
-            Some(scope) => scope.join(own),
-            None => scope = Some(own),
-        }
+        Scope::join(&mut scope, own);
     }
-    let Some(scope) = scope else { return Ok(crate::ports::cloud::Inventory::default()) };
+    let Some(scope) = scope else { return Ok(Inventory::default()) };
     line.cloud.list(&scope, ATTEMPT_LIMIT).await.result.map_err(|error| error.reason.to_string())
 }
 

@@ -15,7 +15,7 @@ use crate::domain::plan::Occurrence;
 use crate::domain::rule::{Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
-use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State};
+use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
 
@@ -268,8 +268,4 @@ pub(super) fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead
             }
         }
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -264,6 +264,14 @@ impl Book {
         self.sights.get(server).and_then(|(_, traits)| traits.as_ref()?.name.clone())
     }
 
+    /// A server for people: its number, and its name where it is known.
+    pub(super) fn shown(&self, server: &ServerId) -> String {
+        match self.name_of(server) {
+            Some(name) => format!("{} ({name})", server.no),
+            None => server.no.to_string(),
+        }
+    }
+
     /// Works out again who belongs where, and who waits for whom.
     pub(super) fn regroup(&mut self) {
         self.resolved.retain(|group, _| self.settings.groups.contains_key(group));

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -19,6 +18,7 @@ use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::Roster;
 use crate::domain::rule::{Missed, Rule};
 use crate::domain::schedule::When;
+use crate::domain::target::later;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
@@ -304,10 +304,6 @@ fn extend(ranges: &mut BTreeMap<Action, (MissedRange, Occurrence)>, occurrence: 
             ranges.insert(occurrence.action, (range, occurrence));
         }
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Misses of a rule as it was, from its covered mark up to now.

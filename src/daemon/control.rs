@@ -21,6 +21,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::engine::{Freshness, Input, PersonRun, Reach};
+use super::groups::shown_id;
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
 use crate::ports::store::{HistoryQuery, Store, Waiver};
@@ -315,7 +316,7 @@ fn server_id(text: &str, settings: &Settings, known: &Value) -> Result<ServerId,
     for server in known_servers(known) {
         let is_it = |field: &str| server.get(field).and_then(Value::as_str) == Some(text);
         if is_it("server") || is_it("name") {
-            found.extend(known_id(server));
+            found.extend(shown_id(server));
         }
     }
     let (account, no) = match text.split_once('/') {
@@ -353,13 +354,6 @@ fn server_id(text: &str, settings: &Settings, known: &Value) -> Result<ServerId,
 fn known_servers(known: &Value) -> impl Iterator<Item = &Value> {
     let groups = known.get("groups").and_then(Value::as_array).into_iter().flatten();
     groups.filter_map(|group| group.get("servers").and_then(Value::as_array)).flatten()
-}
-
-/// The identity of a server, as the engine shows it.
-fn known_id(server: &Value) -> Option<ServerId> {
-    let text = |field: &str| server.get(field).and_then(Value::as_str);
-    let account = AccountName::new(text("account")?).ok()?;
-    Some(ServerId { account, no: ServerNo::from_answer(text("server")?)? })
 }
 
 fn problem(text: &str) -> Value {

@@ -14,7 +14,7 @@ use super::listing;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probe;
-use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, wish};
+use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, later, wish};
 use crate::ports::cloud::Scope;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Intent, Waiver};
@@ -114,10 +114,6 @@ impl Alarm {
     pub(super) fn moment(&self) -> Timestamp {
         self.0.unwrap_or(Timestamp::MAX)
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 /// Forms the requests that can go now. Intents stand in the draft; `alarm` learns when to come back.

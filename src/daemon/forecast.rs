@@ -231,10 +231,7 @@ fn accounts(book: &Book, groups: &[&Group], action: Action) -> Vec<String> {
 }
 
 fn server_finding(book: &Book, server: &ServerId, action: Action) -> Option<String> {
-    let shown = match book.name_of(server) {
-        Some(name) => format!("server {} ({name})", server.no),
-        None => format!("server {}", server.no),
-    };
+    let shown = format!("server {}", book.shown(server));
     let Some((sight, _)) = book.sights.get(server) else {
         return Some(format!("{shown} could not be looked at"));
     };

@@ -5,7 +5,7 @@ mod canary;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use self::canary::Tally;
 use super::begin::known_from;
@@ -14,12 +14,12 @@ use super::dispatch::Looks;
 use super::listing::deciding_groups;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use crate::domain::group::{AfterFailure, Group};
-use crate::domain::name::{Action, GroupName, RunId, ServerId};
+use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId};
 use crate::domain::order::{Hold, Member, Need, judge};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probed;
 use crate::domain::server::{Condition, Found, Standing};
-use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, wish};
+use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, later, wish};
 use crate::ports::store::{Origin, Target, Waiver};
 
 /// How often servers that somebody waits for are looked at, where no run of theirs does it.
@@ -49,6 +49,8 @@ struct Gates<'a> {
     judged: BTreeMap<SeenFrom, Gate>,
     canaries: BTreeMap<RunId, BTreeSet<&'a ServerId>>,
     tallies: BTreeMap<(RunId, GroupName), Tally>,
+    /// For each run and account a group that decides about its servers and is not known, if there is one.
+    unknown: BTreeMap<(RunId, &'a AccountName), Option<GroupName>>,
 }
 
 /// How a server fares in the open runs of an action.
@@ -114,8 +116,8 @@ impl<'a> Gates<'a> {
             }
         }
         let (looks, judged) = (Looks::new(), BTreeMap::new());
-        let (canaries, tallies) = (BTreeMap::new(), BTreeMap::new());
-        Self { book, probes, now, looks, runs, judged, canaries, tallies }
+        let (canaries, tallies, unknown) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { book, probes, now, looks, runs, judged, canaries, tallies, unknown }
     }
 
     /// The targets whose turn it would be, and those that are held.
@@ -136,7 +138,7 @@ impl<'a> Gates<'a> {
     fn of(&mut self, id: RunId, server: &'a ServerId) -> Gate {
         let Some(run) = self.book.runs.get(&id) else { return Gate::Free };
         let Some(target) = run.targets.get(server) else { return Gate::Free };
-        let mut gate = self.limits(run, server);
+        let mut gate = self.limits(id, run, server);
         if gate == Gate::Free {
             gate = self.order(id, run, server);
         }
@@ -156,11 +158,13 @@ impl<'a> Gates<'a> {
     }
 
     /// What decides about the server and is not known yet: groups that limits or an order name, and where the program itself runs.
-    fn limits(&self, run: &Run, server: &ServerId) -> Gate {
+    fn limits(&mut self, id: RunId, run: &Run, server: &'a ServerId) -> Gate {
         let (book, action) = (self.book, run.head.action);
         let since = known_from(book, run.head.claimed);
-        let unknown = deciding_groups(book, &server.account, action)
-            .find(|group| !book.roster.is_known_since(group, since));
+        let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
+            let mut deciding = deciding_groups(book, &server.account, action);
+            deciding.find(|group| !book.roster.is_known_since(group, since))
+        });
         if let Some(group) = unknown {
             let words =
                 format!("which servers group {group} has is not known yet, and it decides about this one");
@@ -362,10 +366,7 @@ impl<'a> Gates<'a> {
                 Member::There => {}
                 Member::Coming => waits = true,
                 Member::Lost => {
-                    let shown = match self.book.name_of(server) {
-                        Some(name) => format!("{} ({name})", server.no),
-                        None => server.no.to_string(),
-                    };
+                    let shown = self.book.shown(server);
                     let words = format!(
                         "server {shown} of group {} is up and needs group {}; stop it first, or stop by hand with \
                          --ignore-dependents",
@@ -480,8 +481,4 @@ impl<'a> Gates<'a> {
         }
         gate
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX)).unwrap_or(Timestamp::MAX)
 }

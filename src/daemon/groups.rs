@@ -10,7 +10,7 @@ use super::view::{moment, zone_of};
 use crate::domain::billing;
 use crate::domain::group::{Exclusion, Group};
 use crate::domain::guard::{Naming, Subject, glob_matches};
-use crate::domain::name::{AccountName, Action, ServerId};
+use crate::domain::name::{AccountName, Action, ServerId, ServerNo};
 use crate::domain::order::Order;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::roster::Roster;
@@ -38,6 +38,14 @@ pub struct Census<'a> {
 /// Why the server on which the program runs is left alone.
 pub(super) fn own_server() -> Reason {
     Reason::new(ReasonKind::Protected, "sunup itself runs on this server, as its address says")
+}
+
+/// The identity of a server as [`Census::json`] shows it.
+#[must_use]
+pub fn shown_id(server: &Value) -> Option<ServerId> {
+    let text = |field: &str| server.get(field).and_then(Value::as_str);
+    let account = AccountName::new(text("account")?).ok()?;
+    Some(ServerId { account, no: ServerNo::from_answer(text("server")?)? })
 }
 
 impl Census<'_> {

@@ -39,6 +39,10 @@ pub(super) struct Wanted {
 
 /// The lists that must be read now, by account.
 pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wanted> {
+    // Groups of numbers alone are always known.
+    if !book.settings.groups.values().any(Group::needs_list) {
+        return BTreeMap::new();
+    }
     let mut needed = Needed { book, since: BTreeMap::new() };
     for run in book.runs.values() {
         let waits = run.targets.values().any(|t| matches!(t.progress.state, State::Waiting { .. }));
@@ -102,10 +106,7 @@ impl Needed<'_> {
                 continue;
             }
             let wanted = found.entry(group.account.clone()).or_default();
-            match &mut wanted.scope {
-                Some(scope) => scope.join(scope_of(group)),
-                None => wanted.scope = Some(scope_of(group)),
-            }
+            Scope::join(&mut wanted.scope, scope_of(group));
             wanted.groups.push(name);
         }
         found

@@ -34,6 +34,12 @@ pub const SIGNATURE_AGE_MAX: Duration = Duration::from_mins(5);
 /// How long a look is still tried for after the window, where the last request went out just before its end.
 pub const LAST_LOOK_GRACE: Duration = Duration::from_mins(1);
 
+/// A moment and a length after it; the last moment of all where there is none.
+#[must_use]
+pub fn later(at: Timestamp, by: Duration) -> Timestamp {
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
+
 /// What is fixed for a target while its run lasts, and what the engine knows around it now.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {

@@ -56,16 +56,20 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Both together.
-    pub fn join(&mut self, other: Self) {
-        self.vpcs = match (self.vpcs.take(), other.vpcs) {
+    /// Widens what is wanted so far, which may be nothing, by another scope.
+    pub fn join(wanted: &mut Option<Self>, other: Self) {
+        let Some(scope) = wanted else {
+            *wanted = Some(other);
+            return;
+        };
+        scope.vpcs = match (scope.vpcs.take(), other.vpcs) {
             (Some(mut ours), Some(theirs)) => {
                 ours.extend(theirs);
                 Some(ours)
             }
             _ => None,
         };
-        self.tags.extend(other.tags);
+        scope.tags.extend(other.tags);
     }
 }
 

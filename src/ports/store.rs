@@ -30,40 +30,30 @@ impl Origin {
     }
 }
 
-macro_rules! waivers {
-    ($($(#[$doc:meta])* $variant:ident = $word:literal),+ $(,)?) => {
-        /// What a person's command passes once that holds other runs back.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum Waiver {
-            $($(#[$doc])* $variant,)+
-        }
-
-        impl Waiver {
-            /// The word in the journal and on the control socket.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-
-            /// Reads [`Waiver::word`] back.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self::$variant),)+
-                    _ => None,
-                }
-            }
-        }
-    };
+/// What a person's command passes once that holds other runs back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Waiver {
+    /// Running servers of groups that come after.
+    Dependents,
+    /// `servers_per_run`, `requests_per_hour` and `on_growth`.
+    Limits,
 }
 
-waivers! {
-    /// Running servers of groups that come after.
-    Dependents = "dependents",
-    /// `servers_per_run`, `requests_per_hour` and `on_growth`.
-    Limits = "limits",
+impl Waiver {
+    /// The word in the journal and on the control socket.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Dependents => "dependents",
+            Self::Limits => "limits",
+        }
+    }
+
+    /// Reads [`Waiver::word`] back.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Dependents, Self::Limits].into_iter().find(|waiver| waiver.word() == word)
+    }
 }
 
 /// What is fixed for a run from its claim on.

@@ -71,14 +71,17 @@ impl<'a> Gates<'a> {
             let groups = run.head.groups.iter().filter_map(|name| self.book.settings.groups.get(name));
             let mut chosen: BTreeSet<&'a ServerId> = BTreeSet::new();
             for group in groups.filter(|group| group.canary > 0) {
-                let members: Vec<(&ServerId, &Target)> =
-                    run.targets.iter().filter(|(_, target)| target.groups.contains(&group.name)).collect();
-                let has_begun =
-                    |target: &Target| target.progress.attempts > 0 && !is_left_out(target.progress.outcome());
-                let begun: Vec<&ServerId> = members
+                let has_begun = |target: &Target| {
+                    let was_asked = target.progress.attempts > 0;
+                    target.groups.contains(&group.name)
+                        && was_asked
+                        && !is_left_out(target.progress.outcome())
+                };
+                let begun: Vec<&ServerId> = run
+                    .targets
                     .iter()
                     .filter(|(_, target)| has_begun(target))
-                    .map(|(server, _)| *server)
+                    .map(|(server, _)| server)
                     .collect();
                 let wanted = group.canary.saturating_sub(begun.len());
                 chosen.extend(begun);

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     ATTEMPT_LIMIT, Event, LAST_LOOK_GRACE, Mark, POLL_MAX, POLL_MIN, PROOF_APART, Policy, Progress,
-    SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, SIGHT_AGE_MAX, SIGNATURE_AGE_MAX, State, Wish,
+    SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, SIGHT_AGE_MAX, SIGNATURE_AGE_MAX, State, Wish, later,
 };
 use crate::domain::name::{Action, AttemptId};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
@@ -69,10 +69,6 @@ pub fn deadline(progress: &Progress, policy: &Policy) -> Option<Timestamp> {
         State::Moving { since, .. } => Some(later(*since, policy.limit).max(looked_for)),
         State::Asking { .. } | State::Ended { .. } => None,
     }
-}
-
-fn later(at: Timestamp, by: Duration) -> Timestamp {
-    at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
 fn is_over(progress: &Progress, policy: &Policy, now: Timestamp) -> bool {
