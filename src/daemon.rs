@@ -1,6 +1,8 @@
 //! The daemon: one engine decides, records and acts; tasks do the talking and report back.
 
+mod absence;
 mod account;
+mod batch;
 mod begin;
 mod book;
 mod claims;
@@ -18,6 +20,7 @@ pub mod listing;
 mod probes;
 pub mod rate;
 mod reload;
+mod shift;
 pub mod signals;
 pub mod systemd;
 mod trust;

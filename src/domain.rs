@@ -2,6 +2,7 @@
 
 pub mod billing;
 pub mod breaker;
+pub mod budget;
 pub mod calendar;
 pub mod cron;
 pub mod group;

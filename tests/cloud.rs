@@ -32,7 +32,7 @@ struct Off(i64);
 impl Clock for Off {
     fn read(&self) -> Reading {
         let reading = SystemClock.read();
-        Reading { wall: reading.wall + jiff::SignedDuration::from_secs(self.0), boot: reading.boot }
+        Reading { wall: reading.wall + jiff::SignedDuration::from_secs(self.0), ..reading }
     }
 }
 

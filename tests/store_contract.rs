@@ -12,8 +12,8 @@ use sunup::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, R
 use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use sunup::domain::target::{Progress, State};
 use sunup::ports::store::{
-    Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Entry, HistoryQuery, Intent,
-    MissedRange, Origin, Resolution, RunHead, Store, StoreError, Target, Turn, Waiver,
+    Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, Doubtful, End, Entry, HistoryQuery,
+    Intent, MissedRange, Origin, Resolution, RunHead, Store, StoreError, Target, Turn, Waiver, Withdrawn,
 };
 
 fn at(seconds: u64) -> Timestamp {
@@ -79,6 +79,8 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     tells_the_past(open().await.as_ref()).await;
     keeps_the_configuration_that_was_last_in_force(open().await.as_ref()).await;
     forgets_only_what_has_ended(open().await.as_ref()).await;
+    withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
+    remembers_what_is_worth_another_look(open().await.as_ref()).await;
 }
 
 async fn claims_an_occurrence_once(store: &dyn Store) {
@@ -190,8 +192,10 @@ async fn tells_the_past(store: &dyn Store) {
         action: Action::Stop,
         first: at(60),
         last: at(600),
+        due_last: at(605),
         count: 10,
         cause: Reason::new(ReasonKind::Down, "not running"),
+        withdrawn: None,
     };
     let ends = vec![end_of(run, RunOutcome::Failed)];
     store
@@ -263,6 +267,112 @@ async fn forgets_only_what_has_ended(store: &dyn Store) {
     assert!(store.run(old).await.unwrap().is_none());
     assert!(store.run(open).await.unwrap().is_some());
     assert_eq!(store.open_state().await.unwrap().marks.len(), 1);
+}
+
+fn missed(rule: &str, action: Action, first: u64, last: u64) -> MissedRange {
+    MissedRange {
+        rule: RuleName::new(rule).unwrap(),
+        action,
+        first: at(first),
+        last: at(last),
+        due_last: at(last),
+        count: 2,
+        cause: Reason::new(ReasonKind::Down, "not running"),
+        withdrawn: None,
+    }
+}
+
+async fn withdraws_what_lies_after_a_trusted_now(store: &dyn Store) {
+    let past = claimed(store, "morning", 0, &["1001"]).await;
+    let asked = claimed(store, "morning", 2000, &["1002"]).await;
+    let waiting = claimed(store, "morning", 4000, &["1003"]).await;
+    let (change, intent) = asking(asked, "1002", 1, 0);
+    let mark = CoveredMark {
+        rule: RuleName::new("morning").unwrap(),
+        fingerprint: "f".into(),
+        until: at(4000),
+        closes: None,
+    };
+    let misses = vec![
+        missed("morning", Action::Stop, 100, 200),
+        missed("morning", Action::Start, 300, 1500),
+        missed("morning", Action::Stop, 400, 500),
+        missed("other", Action::Stop, 600, 700),
+    ];
+    let turn = Turn {
+        changes: vec![change],
+        intents: vec![intent],
+        marks: vec![mark],
+        missed: misses,
+        ..turn(4000)
+    };
+    store.record(&turn).await.unwrap();
+
+    let withdrawn = store.withdraw(at(1000)).await.unwrap();
+
+    let morning = RuleName::new("morning").unwrap();
+    assert_eq!((withdrawn.runs, withdrawn.misses), (vec![waiting], 2));
+    // From the first of what is open again on, everything is decided again.
+    assert_eq!(withdrawn.reopened, [(morning.clone(), at(299))]);
+    assert_eq!(withdrawn.kept, BTreeSet::from([(morning, at(2000), Action::Start)]));
+    let opening = store.open_state().await.unwrap();
+    assert_eq!(opening.runs.iter().map(|run| run.id).collect::<Vec<_>>(), [past, asked]);
+    assert_eq!(opening.marks[0].until, at(299));
+    // It is marked, not deleted, and the occurrence can be claimed again.
+    let (record, _) = store.run(waiting).await.unwrap().unwrap();
+    assert_eq!(record.withdrawn, Some(at(1000)));
+    let again =
+        store.record(&Turn { claims: vec![claim("morning", 4000, &["1003"])], ..self::turn(4000) }).await;
+    assert!(again.unwrap().claimed[0].is_some());
+    assert_eq!(store.withdraw(at(5000)).await.unwrap(), Withdrawn::default());
+}
+
+async fn remembers_what_is_worth_another_look(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001", "1002"]).await;
+    let unknown = Progress::ended(Outcome::Unknown(Reason::new(ReasonKind::NoAnswer, "lost")), at(900));
+    let failed = Progress::ended(Outcome::Failed(Reason::new(ReasonKind::TooSlow, "slow")), at(900));
+    let change = |no: &str, progress: &Progress| {
+        let progress = progress.clone();
+        Change { run, server: server(no), name: None, revision: 0, progress }
+    };
+    let changes = vec![change("1001", &unknown), change("1002", &failed)];
+    let ends = vec![end_of(run, RunOutcome::Failed)];
+    store.record(&Turn { changes, ends, ..turn(900) }).await.unwrap();
+    let remarks = vec![(run, server("1002"), "seen".to_owned())];
+    store.record(&Turn { remarks, ..turn(901) }).await.unwrap();
+
+    let doubtful = store.open_state().await.unwrap().doubtful;
+
+    assert_eq!(
+        doubtful,
+        [Doubtful { run, server: server("1001"), action: Action::Start, progress: unknown }]
+    );
+}
+
+#[tokio::test]
+async fn a_journal_that_is_gone_is_not_begun_anew_while_its_log_holds_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.db");
+    let store = SqliteStore::open(&path, Holder::Daemon).await.unwrap();
+    claimed(&store, "morning", 0, &["1001"]).await;
+    let log = std::fs::read(folder.path().join("sunup.db-wal")).unwrap();
+    store.close().await;
+    drop(store);
+
+    for emptied in [true, false] {
+        std::fs::remove_file(&path).unwrap();
+        if emptied {
+            std::fs::write(&path, "").unwrap();
+        }
+        std::fs::write(folder.path().join("sunup.db-wal"), &log).unwrap();
+
+        let Err(refused) = SqliteStore::open(&path, Holder::Daemon).await else {
+            panic!("it was begun anew")
+        };
+        assert!(refused.to_string().contains("still holds data"), "{refused}");
+        assert_eq!(std::fs::read(folder.path().join("sunup.db-wal")).unwrap(), log);
+        std::fs::write(&path, "").unwrap();
+    }
 }
 
 #[tokio::test]
@@ -353,7 +463,7 @@ async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
 
     let last = store.last_config().await.unwrap().unwrap();
     assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
-    let aside = folder.path().join("sunup.db.before-3");
+    let aside = folder.path().join("sunup.db.before-4");
     assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
     let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();

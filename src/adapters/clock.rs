@@ -19,20 +19,45 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the clock adapter")]
     fn read(&self) -> Reading {
-        Reading { wall: Timestamp::now(), boot: time_since_boot() }
+        // A pause between two of the readings would look as if one clock had been set.
+        let mut reading = read_once(Timestamp::now);
+        for _ in 0..READINGS_MAX {
+            if monotonic().saturating_sub(reading.awake) < READING_MAX {
+                break;
+            }
+            reading = read_once(Timestamp::now);
+        }
+        reading
     }
+}
+
+/// The longest that a reading of all clocks may take to count as one moment.
+const READING_MAX: Duration = Duration::from_millis(50);
+/// How often it is tried to get one that short.
+const READINGS_MAX: u32 = 5;
+
+fn read_once(now: impl Fn() -> Timestamp) -> Reading {
+    let awake = monotonic();
+    Reading { wall: now(), boot: time_since_boot(), awake }
+}
+
+fn time_of(clock: rustix::time::ClockId) -> Duration {
+    let time = rustix::time::clock_gettime(clock);
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+fn monotonic() -> Duration {
+    time_of(rustix::time::ClockId::Monotonic)
 }
 
 #[cfg(target_os = "linux")]
 fn time_since_boot() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    time_of(rustix::time::ClockId::Boottime)
 }
 
 #[cfg(not(target_os = "linux"))]
 fn time_since_boot() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    monotonic()
 }
 
 /// The timer of this system: it must be made on the runtime that will wait for it.

@@ -4,6 +4,7 @@ mod history;
 mod lock;
 mod record;
 mod row;
+mod withdraw;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use sqlx::{Row, SqlSafeStr};
 use crate::domain::name::RunId;
 use crate::ports::store::{
     AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
+    Withdrawn,
 };
 pub use lock::{Holder, holder};
 
@@ -42,7 +44,9 @@ impl SqliteStore {
     /// [`StoreError::Held`] if another process holds the lock; [`StoreError::Unusable`] for anything else. An existing
     /// file that is no journal is never written over.
     pub async fn open(path: &Path, holder: Holder) -> Result<Self, StoreError> {
+        let ran_before = lock::was_held_before(path);
         let lock = lock::Lock::take(path, holder)?;
+        refuse_to_begin_anew(path, ran_before)?;
         create_private(path).map_err(|error| unusable(path, &error))?;
         let writer = pool(path, options(path).create_if_missing(false), 1).await?;
         check_version(path, &writer).await?;
@@ -85,10 +89,11 @@ impl SqliteStore {
 }
 
 /// The tables in their versions, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "journal", include_str!("../../migrations/0001_journal.sql")),
     (2, "calendars", include_str!("../../migrations/0002_calendars.sql")),
     (3, "groups", include_str!("../../migrations/0003_groups.sql")),
+    (4, "withdrawn", include_str!("../../migrations/0004_withdrawn.sql")),
 ];
 
 /// Brings the tables up to date. An older journal is copied aside before, so that nothing can be lost on the way.
@@ -148,6 +153,33 @@ fn unusable(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Unusable { journal: path.display().to_string(), what: error.to_string() }
 }
 
+/// A journal that is gone or empty although its log holds data is not begun anew over it; one that is only gone is, and says so.
+fn refuse_to_begin_anew(path: &Path, ran_before: bool) -> Result<(), StoreError> {
+    let size = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+    if size(path) > 0 {
+        return Ok(());
+    }
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log = PathBuf::from(log);
+    if size(&log) > 0 {
+        let what = format!(
+            "it is missing or empty, and `{}` still holds data of it; put the journal back beside it, or move that file away to \
+             begin anew",
+            log.display()
+        );
+        return Err(unusable(path, &what));
+    }
+    if ran_before {
+        tracing::error!(
+            "the journal {} is gone or empty although sunup ran with it before: a new one is begun, and what was due before now \
+             is not known",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// Makes an empty file that only its owner can read, unless there is one.
 fn create_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
@@ -192,6 +224,10 @@ impl Store for SqliteStore {
 
     async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
         history::run(self, id).await
+    }
+
+    async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError> {
+        withdraw::withdraw(self, now).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -149,21 +149,29 @@ fn print_list(found: &[Value]) {
         } else {
             format!("{} and on, {times} times to {}", text(entry, "due"), text(entry, "last"))
         };
-        let outcome = if text(entry, "outcome").is_empty() { "open" } else { text(entry, "outcome") };
         table.add_row(vec![
             number(entry, "run"),
             due,
             text(entry, "action").to_owned(),
             origin(entry),
-            outcome.to_owned(),
+            outcome(entry),
             counts(entry),
         ]);
     }
     show::line(&show::trimmed(&table));
 }
 
+/// How an entry ended; what a wrong clock made says so.
+fn outcome(entry: &Value) -> String {
+    let outcome = if text(entry, "outcome").is_empty() { "open" } else { text(entry, "outcome") };
+    match text(entry, "withdrawn") {
+        "" => outcome.to_owned(),
+        at => format!("{outcome}, taken back at {at}: a wrong clock had made it"),
+    }
+}
+
 fn print_run(run: &Value) {
-    let outcome = if text(run, "outcome").is_empty() { "open" } else { text(run, "outcome") };
+    let outcome = outcome(run);
     let groups: Vec<&str> = list(run, "groups").iter().filter_map(Value::as_str).collect();
     let whom = match (text(run, "rule"), groups.is_empty()) {
         ("", true) => origin(run),

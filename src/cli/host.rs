@@ -13,7 +13,7 @@ use crate::adapters::clock::timer;
 use crate::adapters::host::Machine;
 use crate::adapters::notify::LogNotifier;
 use crate::adapters::probe::NetworkProber;
-use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts};
+use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts, RELEASED};
 use crate::domain::name::AccountName;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
@@ -94,6 +94,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
             let _ = again.try_send(());
         }),
         reread: setup.reread,
+        released: RELEASED,
         alive_every: setup.alive_every,
     };
     let (finished, done) = oneshot::channel();

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::book::{Book, Draft};
 use super::rate::Bucket;
 use crate::domain::breaker::Breaker;
+use crate::domain::budget::Budget;
 use crate::domain::name::{AccountName, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::retry::Answer;
+use crate::domain::target::shifted;
 use crate::ports::cloud::Cloud;
 use crate::ports::notifier::{NoticeKind, Urgency};
 
@@ -37,6 +40,10 @@ pub(super) enum Proof {
 pub(super) struct AccountState {
     pub(super) line: AccountLine,
     pub(super) breaker: Breaker,
+    /// How many requests were repeated lately.
+    pub(super) budget: Budget,
+    /// Servers whose last request failed for no reason of theirs: the next one repeats it.
+    pub(super) troubled: BTreeSet<ServerNo>,
     pub(super) looking: bool,
     pub(super) asks_open: usize,
     pub(super) look_after: Timestamp,
@@ -61,6 +68,8 @@ impl AccountState {
         Self {
             line,
             breaker: Breaker::Closed,
+            budget: Budget::default(),
+            troubled: BTreeSet::new(),
             looking: false,
             asks_open: 0,
             look_after: Timestamp::UNIX_EPOCH,
@@ -75,6 +84,33 @@ impl AccountState {
             careful: None,
             told: None,
         }
+    }
+}
+
+impl AccountState {
+    /// Takes what came of a request for servers: the next one for them repeats it, if it failed for no reason of theirs.
+    pub(super) fn note_trouble(&mut self, servers: &[ServerNo], answer: &Answer) {
+        let of_all = match answer {
+            Answer::NotSent(_) | Answer::Unanswered(_) => true,
+            Answer::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
+            Answer::Accepted { .. } => false,
+        };
+        for no in servers {
+            match of_all {
+                true => drop(self.troubled.insert(no.clone())),
+                false => drop(self.troubled.remove(no)),
+            }
+        }
+    }
+
+    /// The clock was set: what was put off stays put off for as long as it was.
+    pub(super) fn shift(&mut self, by: SignedDuration) {
+        self.breaker = self.breaker.shifted(by);
+        self.budget.shift(by);
+        for at in [&mut self.look_after, &mut self.list_after, &mut self.find_own_after] {
+            *at = shifted(*at, by);
+        }
+        self.careful = self.careful.map(|at| shifted(at, by));
     }
 }
 

@@ -20,12 +20,16 @@ use crate::domain::server::{Found, Sight, Standing, Traits};
 use crate::domain::target::{Event, Policy, Progress, State, step};
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
 use crate::ports::store::{
-    Change, CoveredMark, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
+    Change, CoveredMark, Doubtful, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
+    Withdrawn,
 };
 use crate::settings::Settings;
 
 /// How long a server that did not get there in time is watched all the same.
 const AFTERWATCH: Duration = Duration::from_hours(1);
+
+/// Occurrences that have a run although they lie after what is decided.
+pub(super) type Kept = BTreeSet<(RuleName, Timestamp, Action)>;
 
 /// An open run.
 pub(super) struct Run {
@@ -79,6 +83,8 @@ pub(super) struct Book {
     /// When spans close that began under older calendars, and that their rules' schedules no longer know.
     pub(super) left_open: BTreeMap<RuleName, Timestamp>,
     pub(super) queue: BTreeSet<Occurrence>,
+    /// Runs of moments that are open again, which stay since something was asked for them.
+    pub(super) kept: Kept,
     pub(super) sights: BTreeMap<ServerId, (Sight, Option<Traits>)>,
     /// What lists have shown of groups that need one.
     pub(super) resolved: BTreeMap<GroupName, Resolved>,
@@ -180,6 +186,7 @@ impl Book {
             covered: BTreeMap::new(),
             left_open: BTreeMap::new(),
             queue: BTreeSet::new(),
+            kept: Kept::new(),
             sights: BTreeMap::new(),
             accounts: lines.into_iter().map(|(name, line)| (name, AccountState::new(line))).collect(),
             attempts: BTreeMap::new(),
@@ -189,7 +196,7 @@ impl Book {
                 .map(|(server, action, at)| (server, (action, at)))
                 .collect(),
             touched: BTreeMap::new(),
-            afterwatch: Vec::new(),
+            afterwatch: opening.doubtful.into_iter().filter_map(watched_on).collect(),
             recent_asks: opening.recent_attempts.into(),
             last_attempt: opening.last_attempt,
             last_failed: None,
@@ -353,17 +360,27 @@ impl Book {
         waits && (old || self.opposite_holds_the_wire(server, run.head.action))
     }
 
-    /// Plans again after a hold. A mark in the future was made by a wrong clock: what is claimed stays claimed.
-    pub(super) fn plan_after_hold(&mut self, now: Timestamp) {
-        for (rule, covered) in &mut self.covered {
-            if *covered > now {
-                tracing::error!(
-                    "rule {rule} was decided up to {covered} by a wrong clock: it is planned again from now"
-                );
-                *covered = now;
+    /// Takes back what a wrong clock decided, as the journal did.
+    pub(super) fn take_back(&mut self, draft: &mut Draft, withdrawn: Withdrawn) {
+        let Withdrawn { runs, misses, reopened, kept } = withdrawn;
+        for run in &runs {
+            self.runs.remove(run);
+        }
+        for (rule, until) in &reopened {
+            if let Some(covered) = self.covered.get_mut(rule) {
+                *covered = (*covered).min(*until);
             }
         }
-        self.plan_all();
+        self.kept.extend(kept);
+        if !runs.is_empty() || misses > 0 {
+            let text = format!(
+                "a wrong clock had gone ahead: {} runs and {misses} records of missed moments that lie after {} are taken back, \
+                 and those moments come again.",
+                runs.len(),
+                draft.now
+            );
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+        }
     }
 
     /// Takes a sight: open targets of the server learn of it, and so do those that ended without it.
@@ -421,7 +438,7 @@ fn open(run: OpenRun) -> Run {
 /// The policy of a target.
 pub(super) fn policy(head: &RunHead, limit: Duration, unanswered: Option<(Action, Timestamp)>) -> Policy {
     let opposite_unanswered = unanswered.filter(|(action, _)| *action != head.action).map(|(_, at)| at);
-    Policy { action: head.action, window_end: head.window_end, limit, opposite_unanswered }
+    Policy { action: head.action, due: head.due, window_end: head.window_end, limit, opposite_unanswered }
 }
 
 /// A change that people want to read: another kind of state, or another reason to wait.
@@ -432,6 +449,14 @@ fn worth_a_line(before: &Progress, after: &Progress) -> bool {
         }
         (old, new) => std::mem::discriminant(old) != std::mem::discriminant(new),
     }
+}
+
+/// A server that was being watched on when the program ended. Those whose time has passed fall out at the first turn.
+fn watched_on(doubtful: Doubtful) -> Option<Afterwatch> {
+    let Doubtful { run, server, action, progress } = doubtful;
+    let State::Ended { outcome, at } = &progress.state else { return None };
+    let until = at.saturating_add(AFTERWATCH).ok().filter(|_| is_watched_on(Some(outcome)))?;
+    Some(Afterwatch { run, server, action, until, next: *at })
 }
 
 fn is_watched_on(outcome: Option<&Outcome>) -> bool {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::absence::Absence;
 use super::begin::{
     clear_groups, head_of, head_of_command, newer_open, note_decided, servers_of_command, supersede_older,
     tell_empty, with_targets,
 };
-use super::book::{Book, Draft, Run};
+use super::book::{Book, Draft, Kept, Run};
 use super::lines::Line;
 use super::view;
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
@@ -99,7 +100,7 @@ enum Wanted<'a> {
 }
 
 /// Claims all that is due, and commands. `absence` says why something was not claimed before, where it is late.
-pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, commands: &[&PersonRun]) {
+pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, commands: &[&PersonRun]) {
     let now = draft.now;
     let (mut acting, mut closed): (Vec<Occurrence>, Vec<Occurrence>) = (Vec::new(), Vec::new());
     while book.queue.first().is_some_and(|first| first.due <= now) {
@@ -116,11 +117,11 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Reason, co
                 if rule.schedule.open_span(first.due).is_some() {
                     continue;
                 }
-                sort_out(&rule, std::iter::once(first), now, absence)
+                sort_out(&rule, std::iter::once(first), &book.kept, now, absence)
             }
             false => {
-                let rest = plan::of_rule(&rule, first.due, now);
-                sort_out(&rule, std::iter::once(first.clone()).chain(rest), now, absence)
+                let due = std::iter::once(first.clone()).chain(plan::of_rule(&rule, first.due, now));
+                sort_out(&rule, due, &book.kept, now, absence)
             }
         };
         for missed in due.missed {
@@ -253,56 +254,88 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
 }
 
 /// Goes through everything of a rule that is due by now, in bounded memory.
-fn sort_out(rule: &Rule, due: impl Iterator<Item = Occurrence>, now: Timestamp, absence: &Reason) -> Due {
-    let mut closed: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
-    let mut passed_over: BTreeMap<Action, (MissedRange, Occurrence)> = BTreeMap::new();
+fn sort_out(
+    rule: &Rule,
+    due: impl Iterator<Item = Occurrence>,
+    kept: &Kept,
+    now: Timestamp,
+    absence: &Absence,
+) -> Due {
+    let mut closed = Ranges::default();
+    let mut passed_over = Ranges::default();
     let mut acting: BTreeMap<Action, Occurrence> = BTreeMap::new();
     let mut last = None;
     for current in due {
         last = Some(current.due);
+        if has_run(kept, &current) {
+            continue;
+        }
         let window_end = later(current.due, rule.window(current.action));
         if window_end <= now {
-            extend(&mut closed, current, absence);
+            closed.extend(current.clone(), absence.at(current.due));
         } else if rule.missed == Missed::Skip && now.duration_since(current.due) > LATE_AFTER {
-            let reason =
-                Reason::new(ReasonKind::Late, format!("the rule skips what is late ({})", absence.text));
-            extend(&mut passed_over, current, &reason);
+            let reason = Reason::new(
+                ReasonKind::Late,
+                format!("the rule skips what is late ({})", absence.at(current.due).text),
+            );
+            passed_over.extend(current, &reason);
         } else if let Some(older) = acting.insert(current.action, current) {
             let reason = Reason::new(ReasonKind::Late, "a newer occurrence of the rule acted instead");
-            extend(&mut passed_over, older, &reason);
+            passed_over.extend(older, &reason);
         }
     }
     // What passed does nothing itself, and older opposite wishes give way to the newest of it all the same.
     let mut newest: BTreeMap<Action, Occurrence> = BTreeMap::new();
-    for (_, occurrence) in closed.values().chain(passed_over.values()) {
+    for (_, occurrence) in closed.open.values().chain(passed_over.open.values()) {
         let known = newest.entry(occurrence.action).or_insert_with(|| occurrence.clone());
         if occurrence.due > known.due {
             *known = occurrence.clone();
         }
     }
     newest.retain(|action, occurrence| acting.get(action).is_none_or(|acting| acting.due < occurrence.due));
-    let missed = closed.into_values().chain(passed_over.into_values()).map(|(range, _)| range).collect();
+    let missed = closed.all().into_iter().chain(passed_over.all()).collect();
     Due { acting: acting.into_values().collect(), closed: newest.into_values().collect(), missed, last }
 }
 
-fn extend(ranges: &mut BTreeMap<Action, (MissedRange, Occurrence)>, occurrence: Occurrence, cause: &Reason) {
-    match ranges.get_mut(&occurrence.action) {
-        Some((range, newest)) => {
-            range.last = occurrence.planned;
+/// Whether an occurrence has a run already, from when a wrong clock went ahead of it.
+fn has_run(kept: &Kept, occurrence: &Occurrence) -> bool {
+    !kept.is_empty() && kept.contains(&(occurrence.rule.clone(), occurrence.planned, occurrence.action))
+}
+
+/// Misses of one rule as ranges: one for each action, and another one where the cause changes.
+#[derive(Default)]
+struct Ranges {
+    open: BTreeMap<Action, (MissedRange, Occurrence)>,
+    done: Vec<MissedRange>,
+}
+
+impl Ranges {
+    fn extend(&mut self, occurrence: Occurrence, cause: &Reason) {
+        if let Some((range, newest)) = self.open.get_mut(&occurrence.action)
+            && range.cause == *cause
+        {
+            (range.last, range.due_last) = (occurrence.planned, occurrence.due);
             range.count += 1;
             *newest = occurrence;
+            return;
         }
-        None => {
-            let range = MissedRange {
-                rule: occurrence.rule.clone(),
-                action: occurrence.action,
-                first: occurrence.planned,
-                last: occurrence.planned,
-                count: 1,
-                cause: cause.clone(),
-            };
-            ranges.insert(occurrence.action, (range, occurrence));
-        }
+        let range = MissedRange {
+            rule: occurrence.rule.clone(),
+            action: occurrence.action,
+            first: occurrence.planned,
+            last: occurrence.planned,
+            due_last: occurrence.due,
+            count: 1,
+            cause: cause.clone(),
+            withdrawn: None,
+        };
+        let before = self.open.insert(occurrence.action, (range, occurrence));
+        self.done.extend(before.map(|(range, _)| range));
+    }
+
+    fn all(mut self) -> Vec<MissedRange> {
+        self.done.extend(self.open.into_values().map(|(range, _)| range));
+        self.done
     }
 }
 
@@ -311,18 +344,20 @@ pub(super) fn misses_of(
     rule: &Rule,
     covered: Timestamp,
     now: Timestamp,
-    absence: &Reason,
+    kept: &Kept,
+    absence: &Absence,
 ) -> Vec<MissedRange> {
-    let mut ranges = BTreeMap::new();
-    for occurrence in plan::of_rule(rule, covered, now) {
-        extend(&mut ranges, occurrence, absence);
+    let mut ranges = Ranges::default();
+    for occurrence in plan::of_rule(rule, covered, now).filter(|one| !has_run(kept, one)) {
+        let cause = absence.at(occurrence.due);
+        ranges.extend(occurrence, cause);
     }
-    ranges.into_values().map(|(range, _)| range).collect()
+    ranges.all()
 }
 
 /// Records a range of misses, and tells of it.
 pub(super) fn miss(draft: &mut Draft, missed: MissedRange) {
-    let MissedRange { rule, action, first, last, count, cause } = &missed;
+    let MissedRange { rule, action, first, last, count, cause, .. } = &missed;
     let moments =
         if count == &1 { format!("at {first}") } else { format!("{count} times from {first} to {last}") };
     let text = format!("rule {rule} did not {action} {moments}: {}.", cause.text);

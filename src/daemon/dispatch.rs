@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::batch::{Candidate, Wishes, batch_size, batches, stagger, turn_of};
 use super::book::{Book, Draft, OpenAttempt, policy};
 use super::forecast::look_ahead;
 use super::gates::hold_and_free;
 use super::groups::own_server;
 use super::lines::Line;
 use super::listing;
-use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RunId, ServerId, ServerNo};
+use crate::domain::budget::Turn;
+use crate::domain::name::{AccountName, Action, AttemptId, GroupName, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probe;
 use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, later, wish};
@@ -85,21 +87,6 @@ impl Looks {
     pub(super) fn wake_at(&mut self, moment: Timestamp) {
         self.wake.at(moment);
     }
-}
-
-/// A target that wants to be asked now.
-struct Candidate {
-    run: RunId,
-    server: ServerId,
-    window_end: Timestamp,
-    batch_max: usize,
-}
-
-/// What all open targets of an account want.
-#[derive(Default)]
-struct Wishes {
-    asks: BTreeMap<Action, Vec<Candidate>>,
-    looks: BTreeMap<ServerNo, Timestamp>,
 }
 
 /// The earliest of the moments that somebody cares about.
@@ -270,32 +257,6 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
     all
 }
 
-/// Of a group with `stagger` one server goes at a time, and the next one only after the pause.
-fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &mut Alarm) {
-    let mut going: BTreeMap<GroupName, ServerNo> = BTreeMap::new();
-    for candidates in wishes.asks.values_mut() {
-        candidates.retain(|candidate| {
-            let target = book.runs.get(&candidate.run).and_then(|run| run.targets.get(&candidate.server));
-            let groups = target.map(|target| target.groups.as_slice()).unwrap_or_default();
-            let paced = groups.iter().filter_map(|name| book.settings.groups.get(name));
-            let paced: Vec<_> = paced.filter(|group| !group.stagger.is_zero()).collect();
-            for group in &paced {
-                let last = book.staggered.get(&group.name).copied();
-                let next = last.map_or(now, |last| later(last, group.stagger));
-                let other_goes = going.get(&group.name).is_some_and(|no| *no != candidate.server.no);
-                if next > now || other_goes {
-                    alarm.at(if next > now { next } else { later(now, group.stagger) });
-                    return false;
-                }
-            }
-            for group in paced {
-                going.insert(group.name.clone(), candidate.server.no.clone());
-            }
-            true
-        });
-    }
-}
-
 fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
     let earliest = looks.entry(no.clone()).or_insert(from);
     *earliest = from.min(*earliest);
@@ -355,11 +316,19 @@ fn ask(
                 alarm.at(free_at);
                 continue;
             }
-            let Some(state) = book.accounts.get(account) else {
+            let Some(state) = book.accounts.get_mut(account) else {
                 return;
             };
+            let turn = turn_of(state, &batch);
+            if let Some(free_at) = state.budget.retry_from(now).filter(|_| turn == Turn::Again) {
+                alarm.at(free_at);
+                continue;
+            }
             match state.line.bucket.try_take() {
-                Ok(()) => acts.push(intend(book, draft, account, action, batch)),
+                Ok(()) => {
+                    state.budget.note(turn, now);
+                    acts.push(intend(book, draft, account, action, batch));
+                }
                 Err(wait) => {
                     waiting = true;
                     alarm.at(later(now, wait));
@@ -371,37 +340,6 @@ fn ask(
     if let Some(state) = book.accounts.get(account) {
         state.line.bucket.set_asks_waiting(waiting);
     }
-}
-
-fn batch_size(book: &Book, account: &AccountName) -> usize {
-    book.accounts.get(account).map_or(1, |state| state.line.batch.max(1))
-}
-
-/// Servers in batches, the most urgent first: a server stands in one batch alone, with all runs that want it, and no batch
-/// is larger than any of its members bears.
-fn batches(candidates: Vec<Candidate>, size: usize) -> Vec<Vec<Candidate>> {
-    let mut servers: BTreeMap<ServerNo, Vec<Candidate>> = BTreeMap::new();
-    for candidate in candidates {
-        servers.entry(candidate.server.no.clone()).or_default().push(candidate);
-    }
-    let mut servers: Vec<Vec<Candidate>> = servers.into_values().collect();
-    servers.sort_by_key(|runs| runs.iter().map(|candidate| candidate.window_end).min());
-    let mut batches: Vec<Vec<Candidate>> = Vec::new();
-    let (mut current, mut count, mut most): (Vec<Candidate>, usize, usize) = (vec![], 0, size);
-    for runs in servers {
-        let bears = runs.iter().map(|candidate| candidate.batch_max.max(1)).min().unwrap_or(size);
-        if count > 0 && count + 1 > most.min(bears) {
-            batches.push(std::mem::take(&mut current));
-            (count, most) = (0, size);
-        }
-        most = most.min(bears);
-        count += 1;
-        current.extend(runs);
-    }
-    if !current.is_empty() {
-        batches.push(current);
-    }
-    batches
 }
 
 /// When the next mutating request may go, if the hour's are used up.
@@ -548,39 +486,4 @@ fn find_own(book: &mut Book, now: Timestamp, account: &AccountName, alarm: &mut 
     }
     state.finding_own = true;
     acts.push(Act::FindOwn { account: account.clone() });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn candidate(run: i64, no: &str, batch_max: usize) -> Candidate {
-        let account = AccountName::new("main").unwrap();
-        let server = ServerId { account, no: ServerNo::parse(no).unwrap() };
-        Candidate { run: RunId(run), server, window_end: Timestamp::MAX, batch_max }
-    }
-
-    fn shape(batches: &[Vec<Candidate>]) -> Vec<Vec<&str>> {
-        batches.iter().map(|batch| batch.iter().map(|c| c.server.no.as_str()).collect()).collect()
-    }
-
-    #[test]
-    fn batches_are_full_and_a_server_of_two_runs_stands_in_one() {
-        let found = batches(
-            vec![candidate(1, "1", 99), candidate(2, "1", 99), candidate(1, "2", 99), candidate(1, "3", 99)],
-            2,
-        );
-
-        assert_eq!(shape(&found), [vec!["1", "1", "2"], vec!["3"]]);
-    }
-
-    #[test]
-    fn a_server_that_failed_in_a_large_batch_goes_in_a_smaller_one() {
-        let found = batches(
-            vec![candidate(1, "1", 99), candidate(1, "2", 1), candidate(1, "3", 1), candidate(1, "4", 99)],
-            20,
-        );
-
-        assert_eq!(shape(&found), [vec!["1"], vec!["2"], vec!["3"], vec!["4"]]);
-    }
 }

@@ -2,34 +2,36 @@
 
 mod census;
 mod hear;
+mod journal;
 mod parts;
+mod time;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 pub use self::parts::{Beat, Cause, EngineError, Freshness, Input, Mode, Parts, Reload};
+use super::absence::Absence;
 pub use super::account::AccountLine;
 use super::book::{Book, Draft};
 use super::claims::{self, overdue};
 pub use super::claims::{PersonRun, Reach};
 use super::dispatch::{Act, Alarm, dispatch};
 use super::io::{self, Talk};
-use super::lines::{self, Line};
 use super::probes::PROBE_LIMIT;
 pub use super::reload::Difference;
-use super::reload::{absence_at_start, adopt};
-use super::trust::{ClockWatch, Trust};
+use super::reload::adopt;
+pub use super::trust::RELEASED;
+use super::trust::{ClockWatch, Step, Trust};
 use super::view;
 use crate::domain::name::{AttemptId, RunId};
-use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::target::{Event, State};
 use crate::ports::clock::{Timer, Woken};
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
-use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery, StoreError, Turn};
+use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery};
 use crate::settings::Settings;
 use crate::settings::sources::Sources;
 
@@ -41,6 +43,12 @@ pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(12);
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// A command that was held back for longer is not carried out: whoever gave it has been told so.
 pub const COMMAND_AGE_MAX: Duration = Duration::from_secs(10);
+/// While something is to happen within this time, the clock is compared with the time since boot each [`TICK_SOON`].
+const SOON: Duration = Duration::from_mins(1);
+/// How soon a clock that was set without the timer being told is noticed while something is to happen soon.
+const TICK_SOON: Duration = Duration::from_secs(1);
+/// The same while nothing is.
+const TICK: Duration = Duration::from_mins(1);
 /// Without a sweep for so long the housekeeping is built again.
 const SWEEP_MISSING_AFTER: Duration = Duration::from_secs(150);
 
@@ -73,7 +81,11 @@ pub struct Engine {
     book: Book,
     watch: ClockWatch,
     phase: Phase,
-    absence: Reason,
+    absence: Absence,
+    /// Since when everything is held, or was held last.
+    held_since: Timestamp,
+    /// How far the clock was set since time was last counted on.
+    shift: SignedDuration,
     deferred: Vec<(Duration, Input)>,
     /// People who wait for a fresh look at all groups.
     askers: Vec<oneshot::Sender<serde_json::Value>>,
@@ -97,7 +109,7 @@ impl Engine {
         let reading = parts.clock.read();
         let marks = (parts.mode == Mode::Daemon).then(|| opening.marks.clone());
         let unfinished = opening.runs.len();
-        let lines = parts.lines.clone();
+        let (lines, released) = (parts.lines.clone(), parts.released);
         let mut book = Book::new(Arc::clone(&parts.settings), opening, lines);
         let failed = HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() };
         if let Some(Entry::Run(run)) = parts.store.history(&failed).await?.into_iter().next() {
@@ -112,9 +124,11 @@ impl Engine {
         Ok(Self {
             parts,
             book,
-            watch: ClockWatch::new(reading),
+            watch: ClockWatch::new(reading, released),
             phase: Phase::Starting(marks),
-            absence: absence_at_start(reading.wall),
+            absence: Absence::down_until(reading.wall),
+            held_since: reading.wall,
+            shift: SignedDuration::ZERO,
             deferred: Vec::new(),
             askers: Vec::new(),
             shutdown_at: None,
@@ -141,23 +155,39 @@ impl Engine {
                 self.tasks.shutdown().await;
                 return Ok(());
             }
-            let alarm = self.bounded(alarm);
+            if !self.wait(timer.as_mut(), alarm, &mut inputs).await {
+                return Ok(());
+            }
+            // Reaps tasks that have ended, so that the set does not grow.
+            while self.tasks.try_join_next().is_some() {}
+        }
+    }
+
+    /// Waits for the alarm, something to hear, or a clock that was set. Returns whether there is anybody left to hear from.
+    async fn wait(&mut self, timer: &mut dyn Timer, alarm: Timestamp, inputs: &mut Vec<Input>) -> bool {
+        loop {
+            let now = self.parts.clock.read();
+            let is_soon = alarm <= now.wall.saturating_add(SOON).unwrap_or(Timestamp::MAX);
+            let tick = if is_soon { TICK_SOON } else { TICK };
+            let bounded = self.bounded(alarm);
             tokio::select! {
                 biased;
-                received = self.parts.inputs.recv_many(&mut inputs, INPUTS_MAX) => {
-                    if received == 0 {
-                        return Ok(());
-                    }
-                }
-                woken = timer.until(alarm) => {
+                received = self.parts.inputs.recv_many(inputs, INPUTS_MAX) => return received > 0,
+                woken = timer.until(bounded) => {
                     if woken == Woken::ClockSet {
                         tracing::info!("somebody set the clock");
                         (self.parts.rebuild)();
                     }
+                    return true;
+                }
+                // Not every clock tells the timer that it was set.
+                () = tokio::time::sleep(tick) => {
+                    let now = self.parts.clock.read();
+                    if self.watch.has_stepped(now) || now.wall >= bounded {
+                        return true;
+                    }
                 }
             }
-            // Reaps tasks that have ended, so that the set does not grow.
-            while self.tasks.try_join_next().is_some() {}
         }
     }
 
@@ -199,7 +229,7 @@ impl Engine {
                 for (run, server) in self.book.all_open() {
                     self.book.happen(draft, run, &server, &Event::Resumed);
                 }
-                self.book.plan_after_hold(draft.now);
+                self.book.plan_all();
             }
         }
     }
@@ -212,8 +242,21 @@ impl Engine {
     /// One turn: what happened, what is due, decide, record, act. Returns when to wake next.
     async fn turn(&mut self, inputs: Vec<Input>) -> Result<Timestamp, EngineError> {
         let reading = self.parts.clock.read();
-        if let Some(step) = self.watch.read(reading) {
-            self.clock_stepped(step.0.as_secs());
+        self.note_suspension(reading);
+        match self.watch.read(reading) {
+            Some(Step::Jump(by)) => {
+                self.shift = self.shift.saturating_add(by);
+                self.clock_jumped(by.as_secs(), reading.wall);
+            }
+            Some(Step::Nudge(by)) => {
+                self.shift = self.shift.saturating_add(by);
+                tracing::warn!(
+                    clock.step_ms = by.as_millis(),
+                    "the clock was set by {:.1}s",
+                    by.as_secs_f64()
+                );
+            }
+            None => {}
         }
         self.check_sweep(reading.boot);
         let mut draft = Draft::new(reading.wall);
@@ -231,10 +274,12 @@ impl Engine {
         let mut alarm = Alarm::default();
         let mut acts = Vec::new();
         if self.watch.is_trusted() && self.shutdown_at.is_none() {
+            self.withdraw(&mut draft).await?;
+            self.follow_the_clock(&mut draft);
             self.begin_or_resume(&mut draft);
             let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
             claims::claim_due(&mut self.book, &mut draft, &self.absence, &runs);
-            self.absence = Reason::new(ReasonKind::Stalled, "sunup or its machine stood still");
+            self.absence = Absence::stalled();
             for (run, server) in self.book.all_open() {
                 self.book.happen(&mut draft, run, &server, &Event::Time);
             }
@@ -272,30 +317,6 @@ impl Engine {
             }
         }
         released
-    }
-
-    fn check_sweep(&mut self, boot: Duration) {
-        if self.parts.mode == Mode::Daemon && boot.saturating_sub(self.last_sweep) > SWEEP_MISSING_AFTER {
-            tracing::error!(
-                "the housekeeping has been silent for {}s: it is built again",
-                SWEEP_MISSING_AFTER.as_secs()
-            );
-            self.last_sweep = boot;
-            (self.parts.rebuild)();
-        }
-    }
-
-    fn clock_stepped(&mut self, seconds: i64) {
-        (self.parts.rebuild)();
-        if matches!(self.phase, Phase::AtWork) {
-            self.phase = Phase::Resuming;
-        }
-        self.absence = Reason::new(ReasonKind::Clock, format!("the clock jumped by {seconds}s"));
-        self.tell(
-            NoticeKind::Trouble,
-            Urgency::NeedsAPerson,
-            format!("the clock jumped by {seconds}s: nothing is started or stopped until the cloud's clock agrees."),
-        );
     }
 
     fn tell(&self, kind: NoticeKind, urgency: Urgency, text: String) {
@@ -375,72 +396,6 @@ impl Engine {
             }
         }
         self.deferred.push((self.parts.clock.read().boot, input));
-    }
-
-    /// Records a draft. A journal that cannot be written stops everything until it can.
-    async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
-        let commands = draft.turn.claims.iter().any(|claim| claims::rule_of(&claim.head).is_none());
-        let mut retried = false;
-        let recorded = loop {
-            match self.parts.store.record(&draft.turn).await {
-                // A commit that failed may have arrived all the same: only the journal knows, so begin again from it.
-                Ok(recorded) if retried && (commands || recorded.claimed.contains(&None)) => {
-                    let what = "a turn was recorded again after a failure, and what came of the first time is not known";
-                    return Err(StoreError::Conflict { what: what.into() }.into());
-                }
-                Ok(recorded) => break recorded,
-                Err(StoreError::Unusable { journal, what }) => {
-                    retried = true;
-                    if !self.store_trouble {
-                        self.store_trouble = true;
-                        let text = format!(
-                            "the journal {journal} cannot be written, so nothing is started or stopped: {what}"
-                        );
-                        self.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
-                    }
-                    if self.store_trouble_ends_it() {
-                        return Err(StoreError::Unusable { journal, what }.into());
-                    }
-                    tokio::time::sleep(STORE_RETRY).await;
-                }
-                Err(conflict) => return Err(conflict.into()),
-            }
-        };
-        if self.store_trouble {
-            self.store_trouble = false;
-            self.tell(NoticeKind::Recovered, Urgency::GoodToKnow, "the journal can be written again.".into());
-        }
-        claims::claimed(&mut self.book, draft, &recorded);
-        self.claims_seen |= !draft.command_runs.is_empty();
-        // What was seen comes before what is asked because of it.
-        draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
-        lines::emit_all(&draft.lines);
-        draft.lines.clear();
-        for notice in draft.notices.drain(..) {
-            self.parts.notifier.tell(&notice);
-        }
-        draft.turn = Turn::default();
-        Ok(())
-    }
-
-    /// While the journal is in trouble, only a shutdown and questions are listened to.
-    fn store_trouble_ends_it(&mut self) -> bool {
-        self.beat();
-        let boot = self.parts.clock.read().boot;
-        self.last_sweep = boot;
-        while let Ok(input) = self.parts.inputs.try_recv() {
-            match input {
-                Input::Shutdown => return true,
-                Input::Status(reply) => {
-                    let now = self.parts.clock.now();
-                    let _ = reply.send(view::status(&self.book, self.started, &self.beat_of(), now));
-                }
-                Input::Sweep | Input::Prune | Input::CheckAccounts => {}
-                Input::Groups { reply, .. } => drop(reply),
-                other => self.deferred.push((boot, other)),
-            }
-        }
-        false
     }
 
     fn greet_if_wanted(&mut self, acts: &mut Vec<Act>) {

@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::dispatch::{Act, Alarm};
 use crate::domain::name::GroupName;
 use crate::domain::probe::{Probe, Probed};
+use crate::domain::target::shifted;
 
 /// How long one probe may take.
 pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(3);
@@ -49,6 +50,17 @@ struct Up {
 }
 
 impl Probes {
+    /// The clock was set: the past moves with it.
+    pub(super) fn shift(&mut self, by: SignedDuration) {
+        self.open.values_mut().for_each(|at| *at = shifted(*at, by));
+        for heard in self.heard.values_mut() {
+            (heard.began, heard.at) = (shifted(heard.began, by), shifted(heard.at, by));
+        }
+        for up in self.up_since.values_mut() {
+            *up = Up { since: shifted(up.since, by), judged: shifted(up.judged, by) };
+        }
+    }
+
     /// A turn begins: nobody wants anything yet.
     pub(super) fn begin(&mut self) {
         self.wanted.clear();

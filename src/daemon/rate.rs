@@ -109,7 +109,11 @@ mod tests {
 
     impl Clock for Hand {
         fn read(&self) -> Reading {
-            Reading { wall: jiff::Timestamp::UNIX_EPOCH, boot: *self.0.lock().unwrap() }
+            Reading {
+                wall: jiff::Timestamp::UNIX_EPOCH,
+                boot: *self.0.lock().unwrap(),
+                awake: Duration::ZERO,
+            }
         }
     }
 

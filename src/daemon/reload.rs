@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::absence::Absence;
 use super::account::AccountLine;
-use super::book::{Book, Draft};
+use super::book::{Book, Draft, Kept};
 use super::claims::{miss, misses_of, rule_of};
 use super::view;
 use crate::domain::group::Group;
@@ -73,7 +74,7 @@ pub(super) fn adopt(
     draft: &mut Draft,
     marks: Vec<CoveredMark>,
     old: Option<&Settings>,
-    absence: &Reason,
+    absence: &Absence,
 ) {
     let mut marks: BTreeMap<RuleName, CoveredMark> =
         marks.into_iter().map(|mark| (mark.rule.clone(), mark)).collect();
@@ -101,18 +102,18 @@ pub(super) fn adopt(
         match same_words.and_then(|was| common_since(was, &rule, until, draft.now)) {
             // Only calendars changed, and nothing whose window is open: the older ones say what was missed before.
             Some(since) => {
-                record_misses(draft, same_words, until, since, absence);
+                record_misses(draft, same_words, (until, since), &book.kept, absence);
                 book.covered.insert(rule.name.clone(), since);
                 draft.turn.marks.push(book.mark_of(&rule, since));
             }
             None => {
-                close_old(draft, &mark, old, absence);
+                close_old(draft, &mark, old, &book.kept, absence);
                 begin(book, draft, &rule, was);
             }
         }
     }
     for (name, mark) in marks {
-        close_old(draft, &mark, old, absence);
+        close_old(draft, &mark, old, &book.kept, absence);
         draft.turn.dropped_marks.push(name);
     }
     // What changed while nobody ran counts for the runs that were left open, too.
@@ -184,17 +185,24 @@ fn say_if_open(rule: &Rule, now: Timestamp) {
 }
 
 /// Records what a rule missed between two moments.
-fn record_misses(draft: &mut Draft, rule: Option<&Rule>, from: Timestamp, to: Timestamp, absence: &Reason) {
-    for missed in rule.map(|rule| misses_of(rule, from, to, absence)).unwrap_or_default() {
+fn record_misses(
+    draft: &mut Draft,
+    rule: Option<&Rule>,
+    (from, to): (Timestamp, Timestamp),
+    kept: &Kept,
+    absence: &Absence,
+) {
+    for missed in rule.map(|rule| misses_of(rule, from, to, kept, absence)).unwrap_or_default() {
         miss(draft, missed);
     }
 }
 
-fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, absence: &Reason) {
+fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, kept: &Kept, absence: &Absence) {
     // A closing edge that was left over, and that nobody carried out meanwhile.
     if let Some(closes) = mark.closes.filter(|closes| *closes > mark.until && *closes <= draft.now) {
-        let (rule, action, cause) = (mark.rule.clone(), Action::Stop, absence.clone());
-        let missed = MissedRange { rule, action, first: closes, last: closes, count: 1, cause };
+        let (rule, action, cause) = (mark.rule.clone(), Action::Stop, absence.at(closes).clone());
+        let (first, last, due_last) = (closes, closes, closes);
+        let missed = MissedRange { rule, action, first, last, due_last, count: 1, cause, withdrawn: None };
         miss(draft, missed);
     }
     let same = |rule: &&Rule| rule.fingerprint() == mark.fingerprint;
@@ -205,7 +213,7 @@ fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, abse
         );
         return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    record_misses(draft, Some(rule), mark.until, draft.now, absence);
+    record_misses(draft, Some(rule), (mark.until, draft.now), kept, absence);
 }
 
 /// Switches to new settings between two turns. All that was due by now has been claimed under the old ones.
@@ -329,9 +337,4 @@ fn withdraw_pending(book: &mut Book, draft: &mut Draft) {
             book.note_end(draft, id, &run.head, RunOutcome::Skipped, (&[], &reason));
         }
     }
-}
-
-/// The moment that a start without marks begins at.
-pub(super) fn absence_at_start(now: Timestamp) -> Reason {
-    Reason::new(ReasonKind::Down, format!("sunup was not running until {now}"))
 }

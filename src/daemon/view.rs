@@ -335,6 +335,7 @@ fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
         "action": missed.action.word(),
         "outcome": "missed",
         "reason": missed.cause.to_string(),
+        "withdrawn": missed.withdrawn.map(|at| moment(at, &zone)),
         "targets": [],
     })
 }
@@ -355,6 +356,7 @@ pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
             "outcome": record.ended.map(|(outcome, _)| outcome.word()),
             "ended": record.ended.map(|(_, at)| moment(at, &zone)),
             "reason": record.reason,
+            "withdrawn": record.withdrawn.map(|at| moment(at, &zone)),
             "pending": group_names(&record.resolution.pending),
             "targets": targets,
         }),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 /// How many connect or 5xx failures in a row open the breaker.
 pub const FAILURES_TO_OPEN: u32 = 5;
@@ -33,6 +33,17 @@ impl Breaker {
             Self::Closed => Self::Shaken(1),
             Self::Shaken(failures) if failures + 1 < FAILURES_TO_OPEN => Self::Shaken(failures + 1),
             Self::Shaken(_) | Self::Open { .. } => open,
+        }
+    }
+
+    /// The same on a clock that was set by so much.
+    #[must_use]
+    pub fn shifted(self, by: SignedDuration) -> Self {
+        match self {
+            Self::Open { probe_at } => {
+                Self::Open { probe_at: probe_at.saturating_add(by).unwrap_or(probe_at) }
+            }
+            other => other,
         }
     }
 

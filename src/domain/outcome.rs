@@ -96,6 +96,8 @@ kinds! {
     Removed = "removed",
     /// The program was not running.
     Down = "down",
+    /// The machine was suspended.
+    Suspended = "suspended",
     /// The program or its machine stood still.
     Stalled = "stalled",
     /// The clock could not be trusted.

@@ -6,7 +6,7 @@ mod walks;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::name::{Action, AttemptId};
 use super::outcome::{Asked, Outcome, Reason};
@@ -40,11 +40,22 @@ pub fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// A moment on a clock that was set by so much. What stands for "never" stays.
+#[must_use]
+pub fn shifted(at: Timestamp, by: SignedDuration) -> Timestamp {
+    if at == Timestamp::MAX || at == Timestamp::UNIX_EPOCH || at == Timestamp::MIN {
+        return at;
+    }
+    at.saturating_add(by).unwrap_or(at)
+}
+
 /// What is fixed for a target while its run lasts, and what the engine knows around it now.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
     /// What the run does.
     pub action: Action,
+    /// When the run is due: no request goes out before it, whatever a clock showed that has been set back since.
+    pub due: Timestamp,
     /// The end of the run's window: no request goes out after it.
     pub window_end: Timestamp,
     /// How long the server may take from accepted to its goal.
@@ -198,6 +209,25 @@ impl Progress {
         }
     }
 
+    /// The same moments on a clock that was set by so much. The end of an ended target stays as it was recorded.
+    #[must_use]
+    pub fn shifted(mut self, by: SignedDuration) -> Self {
+        let shift = |at: &mut Timestamp| *at = shifted(*at, by);
+        match &mut self.state {
+            State::Waiting { until, .. } => shift(until),
+            State::Asking { since, .. } => shift(since),
+            State::Looking { not_before, .. } => shift(not_before),
+            State::Moving { since, fell_back, .. } => {
+                shift(since);
+                fell_back.iter_mut().for_each(shift);
+            }
+            State::Ended { .. } => return self,
+        }
+        let moments = [&mut self.look_by, &mut self.absent_since, &mut self.seen, &mut self.askable];
+        moments.into_iter().flatten().for_each(shift);
+        self
+    }
+
     /// Whether a request for it may be on the wire or may have worked without our knowing.
     #[must_use]
     pub fn holds_the_wire(&self) -> bool {
@@ -220,6 +250,8 @@ pub enum Event<'a> {
     Shared(&'a Progress),
     /// The engine acts again after it held everything.
     Resumed,
+    /// The clock was set by so much: what has passed, and what is left of a wait, stays as long as it was.
+    ClockSet(SignedDuration),
     /// A limit or the state of the account holds it back until a moment.
     Held(&'a Reason, Timestamp),
     /// What it was held back for is there.

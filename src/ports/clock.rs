@@ -5,18 +5,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-/// A reading of both clocks of the machine.
+/// A reading of the clocks of the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reading {
     /// The wall clock.
     pub wall: Timestamp,
     /// Time since boot, suspended time included. Nobody can set it.
     pub boot: Duration,
+    /// The same without the time for which the machine was suspended.
+    pub awake: Duration,
 }
 
 /// The clocks.
 pub trait Clock: Send + Sync {
-    /// Reads both at once.
+    /// Reads all at once.
     fn read(&self) -> Reading;
 
     /// The wall clock.

@@ -207,10 +207,14 @@ pub struct MissedRange {
     pub first: Timestamp,
     /// The last planned moment.
     pub last: Timestamp,
+    /// When the last one was due.
+    pub due_last: Timestamp,
     /// How many they are.
     pub count: u64,
     /// Why.
     pub cause: Reason,
+    /// When it was withdrawn, since a wrong clock had made it; `None` as it is recorded.
+    pub withdrawn: Option<Timestamp>,
 }
 
 /// How far a rule's occurrences are decided.
@@ -287,6 +291,34 @@ pub struct Opening {
     pub recent_attempts: Vec<Timestamp>,
     /// Requests of the last minutes whose answer is not known, newest last: they may still arrive.
     pub unanswered: Vec<(ServerId, Action, Timestamp)>,
+    /// Targets of lately ended or open runs that ended without being at the goal for sure, and when.
+    pub doubtful: Vec<Doubtful>,
+}
+
+/// A target that ended while its server may still have been on its way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doubtful {
+    /// Its run.
+    pub run: RunId,
+    /// Its server.
+    pub server: ServerId,
+    /// What the run did.
+    pub action: Action,
+    /// How far it came.
+    pub progress: Progress,
+}
+
+/// What was withdrawn because a wrong clock had decided it: see [`Store::withdraw`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// Runs that are marked.
+    pub runs: Vec<RunId>,
+    /// How many ranges of missed occurrences are marked.
+    pub misses: u64,
+    /// Rules that had been decided too far, and up to which moment they are decided now.
+    pub reopened: Vec<(RuleName, Timestamp)>,
+    /// Runs that stay although they lie after that: something was asked for them.
+    pub kept: BTreeSet<(RuleName, Timestamp, Action)>,
 }
 
 /// A configuration as it is kept: all that is needed to read it again later.
@@ -348,6 +380,8 @@ pub struct RunRecord {
     pub ended: Option<(RunOutcome, Timestamp)>,
     /// Why a run without targets ended as it did.
     pub reason: Option<String>,
+    /// When it was withdrawn, since a wrong clock had made it: its occurrence is open again.
+    pub withdrawn: Option<Timestamp>,
 }
 
 /// A target as it is recorded.
@@ -431,6 +465,11 @@ pub trait Store: Send + Sync {
 
     /// One run with its attempts.
     async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError>;
+
+    /// Takes back what a wrong clock decided for moments after `now`, which is a clock that can be believed: runs that are due
+    /// later and for which nothing was asked, and misses of later moments. They are marked, never deleted, and their
+    /// occurrences are open again; covered marks move back accordingly. All of it or nothing, durable when this returns.
+    async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError>;
 
     /// Forgets runs and misses that ended before a moment. Open runs, marks and the last configuration stay.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;

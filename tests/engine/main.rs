@@ -1,5 +1,6 @@
 //! The whole engine on one thread under virtual time, with the sandbox's model as the cloud: promises by their names.
 
+mod coming_back;
 mod groups;
 mod isolation;
 mod order;

@@ -133,9 +133,10 @@ impl Cloud for Sky {
         let numbers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let line = format!("{} {action} {}", outside.wall.strftime("%H:%M:%S"), numbers.join(" "));
         outside.asked.push(line);
-        let fate = match outside.locked_out.contains(&self.key) {
-            true => Fate::Keys,
-            false => outside.fates.pop_front().unwrap_or(Fate::Done),
+        let fate = match self.failure(&outside).map(|error| error.trouble) {
+            Some(ReadTrouble::Keys) => Fate::Keys,
+            Some(_) => Fate::Unsent,
+            None => outside.fates.pop_front().unwrap_or(Fate::Done),
         };
         let now = outside.micros();
         outside.model.advance(now);

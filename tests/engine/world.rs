@@ -13,7 +13,7 @@ use sunup::domain::name::{AccountName, Action, GroupName, RunId};
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::store::{
     AttemptRecord, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
-    StoredConfig, Turn,
+    StoredConfig, Turn, Withdrawn,
 };
 use sunup::sandbox::model::{Model, Server};
 use sunup::settings::Settings;
@@ -66,6 +66,7 @@ pub(crate) struct World {
     pub(crate) outside: Shared,
     folder: tempfile::TempDir,
     text: String,
+    pub(crate) released: Timestamp,
 }
 
 const ACCOUNT: &str = "[accounts.main]\nregion = \"KR\"\n";
@@ -102,7 +103,12 @@ impl World {
         };
         let groups = "[groups.web]\nservers = [\"1001\", \"1002\"]\n[groups.db]\nservers = [\"1003\"]\n";
         let text = format!("timezone = \"UTC\"\n{ACCOUNT}{groups}");
-        Self { outside: Arc::new(Mutex::new(outside)), folder: tempfile::tempdir().unwrap(), text }
+        Self {
+            outside: Arc::new(Mutex::new(outside)),
+            folder: tempfile::tempdir().unwrap(),
+            text,
+            released: Timestamp::MIN,
+        }
     }
 
     /// Adds to the configuration.
@@ -236,6 +242,8 @@ impl World {
             alive: Box::new(move |_| outside.lock().unwrap().turns += 1),
             rebuild: Box::new(|| {}),
             reread: Box::new(|| {}),
+            // Some worlds lie in the past.
+            released: self.released,
             alive_every: None,
         };
         self.change(|outside| outside.until = outside.wall + Duration::from_secs(seconds));
@@ -362,7 +370,7 @@ struct Hand(Shared);
 impl Clock for Hand {
     fn read(&self) -> Reading {
         let outside = self.0.lock().unwrap();
-        Reading { wall: outside.wall, boot: outside.boot }
+        Reading { wall: outside.wall, boot: outside.boot, awake: outside.boot }
     }
 }
 
@@ -450,6 +458,10 @@ impl Store for Fragile {
 
     async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
         self.inner.run(id).await
+    }
+
+    async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError> {
+        self.inner.withdraw(now).await
     }
 
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {

@@ -12,8 +12,8 @@ use super::{SqliteStore, row};
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
-    AttemptRecord, ConfigText, CoveredMark, Entry, HistoryQuery, MissedRange, OpenRun, Opening, Origin,
-    Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
+    AttemptRecord, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun, Opening,
+    Origin, Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
 };
 
 /// What a row does not tell although it should.
@@ -133,6 +133,7 @@ fn run_record(row: &SqliteRow) -> Result<RunRecord, Odd> {
         targets: vec![],
         ended: outcome.zip(ended),
         reason: row.try_get("reason")?,
+        withdrawn: moment_or_none(row, "withdrawn")?,
     })
 }
 
@@ -141,16 +142,19 @@ pub(super) async fn open_state(store: &SqliteStore) -> Result<Opening, StoreErro
 }
 
 async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
-    let rows =
-        sqlx::query("SELECT * FROM runs WHERE outcome IS NULL ORDER BY id").fetch_all(&store.writer).await?;
+    let rows = sqlx::query("SELECT * FROM runs WHERE outcome IS NULL AND withdrawn IS NULL ORDER BY id")
+        .fetch_all(&store.writer)
+        .await?;
     let mut runs: BTreeMap<RunId, OpenRun> = BTreeMap::new();
     for row in &rows {
         let id = RunId(row.try_get("id")?);
         runs.insert(id, OpenRun { id, head: head(row)?, targets: Vec::new(), resolution: resolution(row)? });
     }
-    let rows = sqlx::query("SELECT t.* FROM targets t JOIN runs r ON r.id = t.run WHERE r.outcome IS NULL")
-        .fetch_all(&store.writer)
-        .await?;
+    let rows = sqlx::query(
+        "SELECT t.* FROM targets t JOIN runs r ON r.id = t.run WHERE r.outcome IS NULL AND r.withdrawn IS NULL",
+    )
+    .fetch_all(&store.writer)
+    .await?;
     for row in &rows {
         let id = RunId(row.try_get("run")?);
         if let Some(run) = runs.get_mut(&id) {
@@ -201,7 +205,28 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
         last_attempt: last.try_get("last")?,
         recent_attempts: recent_attempts?,
         unanswered: unanswered?,
+        doubtful: doubtful(store).await?,
     })
+}
+
+/// How many of the newest runs are looked through for targets that are still worth a look.
+const DOUBTFUL_RUNS_MAX: i64 = 1000;
+
+async fn doubtful(store: &SqliteStore) -> Result<Vec<Doubtful>, Odd> {
+    let rows = sqlx::query(
+        "SELECT t.*, r.action FROM targets t JOIN runs r ON r.id = t.run \
+         WHERE r.id > (SELECT coalesce(max(id), 0) FROM runs) - ? \
+         AND t.outcome IN ('unknown', 'failed') AND t.remark IS NULL ORDER BY r.id",
+    )
+    .bind(DOUBTFUL_RUNS_MAX)
+    .fetch_all(&store.writer)
+    .await?;
+    let doubtful = |row: &SqliteRow| {
+        let target = target(row)?.target;
+        let run = RunId(row.try_get("run")?);
+        Ok(Doubtful { run, server: target.server, action: action(row)?, progress: target.progress })
+    };
+    rows.iter().map(doubtful).collect()
 }
 
 pub(super) async fn last_config(store: &SqliteStore) -> Result<Option<StoredConfig>, StoreError> {
@@ -260,7 +285,7 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
     if query.failed {
         // A run in which nothing went wrong is none of these: newer ones took over, or other hours want the servers.
         sql.push(
-            " AND outcome IS NOT NULL AND outcome <> 'done' AND (NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id) \
+            " AND outcome IS NOT NULL AND withdrawn IS NULL AND outcome <> 'done' AND (NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id) \
              OR EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id \
              AND t.outcome NOT IN ('started', 'stopped', 'already', 'superseded') \
              AND NOT (t.outcome = 'skipped' AND t.reason LIKE 'wanted%')))",
@@ -294,6 +319,11 @@ async fn matching_misses(store: &SqliteStore, query: &HistoryQuery) -> Result<Ve
             action: action(row)?,
             first: moment(row, "first")?,
             last: moment(row, "last")?,
+            due_last: moment(
+                row,
+                if row.try_get::<Option<i64>, _>("due_last")?.is_some() { "due_last" } else { "last" },
+            )?,
+            withdrawn: moment_or_none(row, "withdrawn")?,
             count: u64::try_from(count).unwrap_or(0),
             cause: Reason { kind, text: row.try_get("reason")? },
         })

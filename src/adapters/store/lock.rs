@@ -101,6 +101,11 @@ pub fn holder(journal: &Path) -> Option<String> {
     }
 }
 
+/// Whether somebody has held a journal's lock before.
+pub(super) fn was_held_before(journal: &Path) -> bool {
+    lock_path(journal).exists()
+}
+
 fn lock_path(journal: &Path) -> PathBuf {
     let mut name = journal.as_os_str().to_owned();
     name.push(".lock");

@@ -12,10 +12,10 @@ use crate::ports::store::{
     Recorded, StoreError, Target, Turn,
 };
 
-type Tx<'a> = Transaction<'a, Sqlite>;
+pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
 /// What a failed statement means, before the journal's name is added.
-enum Failure {
+pub(super) enum Failure {
     Sql(sqlx::Error),
     Shape(serde_json::Error),
     Conflict(String),
@@ -44,7 +44,7 @@ impl SqliteStore {
     }
 
     /// What a transaction came to. A failed commit can leave the connection in a state that nobody knows, so it is given up.
-    fn settled<T>(
+    pub(super) fn settled<T>(
         &self,
         connection: &mut PoolConnection<Sqlite>,
         result: Result<T, Failure>,
@@ -55,13 +55,13 @@ impl SqliteStore {
         result.map_err(|failure| self.failed(failure))
     }
 
-    async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
+    pub(super) async fn connection(&self) -> Result<PoolConnection<Sqlite>, StoreError> {
         self.writer.acquire().await.map_err(|error| self.unusable(&error))
     }
 }
 
 /// A deferred transaction could find the database locked halfway.
-const BEGIN: &str = "BEGIN IMMEDIATE";
+pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
 pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded, StoreError> {
     if turn.is_empty() {
@@ -147,7 +147,7 @@ async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Fa
     let inserted = sqlx::query(
         "INSERT INTO runs (rule, who, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
          outcome, reason, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL DO NOTHING RETURNING id",
+         ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL AND withdrawn IS NULL DO NOTHING RETURNING id",
     )
     .bind(rule)
     .bind(who)
@@ -330,12 +330,14 @@ async fn write_result(tx: &mut Tx<'_>, result: &AttemptResult, now: i64) -> Resu
 
 async fn write_missed(tx: &mut Tx<'_>, missed: &MissedRange, now: i64) -> Result<(), Failure> {
     sqlx::query(
-        "INSERT INTO missed (rule, action, first, last, count, kind, reason, recorded) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO missed (rule, action, first, last, due_last, count, kind, reason, recorded) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(missed.rule.as_str())
     .bind(missed.action.word())
     .bind(micros(missed.first))
     .bind(micros(missed.last))
+    .bind(micros(missed.due_last))
     .bind(i64::try_from(missed.count).unwrap_or(i64::MAX))
     .bind(missed.cause.kind.word())
     .bind(&missed.cause.text)
@@ -395,7 +397,7 @@ pub(super) async fn prune(store: &SqliteStore, before: Timestamp) -> Result<u64,
 }
 
 async fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, Failure> {
-    let runs = sqlx::query("DELETE FROM runs WHERE ended IS NOT NULL AND ended < ?")
+    let runs = sqlx::query("DELETE FROM runs WHERE coalesce(ended, withdrawn) < ?")
         .bind(before)
         .execute(&mut **tx)
         .await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Cause, Engine, Reload, config_text};
+use super::{Cause, Engine, Phase, Reload, config_text};
 use crate::daemon::account::Proof;
 use crate::daemon::book::Draft;
 use crate::daemon::claims;
@@ -101,6 +101,9 @@ impl Engine {
                     self.tell_no_room(draft, run, &server, reason);
                 }
             }
+        }
+        if let Some(state) = self.book.accounts.get_mut(&account) {
+            state.note_trouble(&open.servers, answer);
         }
         self.note_answer(draft, &account, answer);
     }
@@ -238,7 +241,12 @@ impl Engine {
     ) {
         let failed = exchange.result.as_ref().err();
         let current = epoch == self.watch.epoch();
-        if current && self.watch.hear(exchange.clock, failed.map(|error| &error.reason)) {
+        let held =
+            if current { self.watch.hear(exchange.clock, failed.map(|error| &error.reason)) } else { None };
+        if let Some(why) = held {
+            if !matches!(self.phase, Phase::AtWork) {
+                self.absence.then(self.held_since, why);
+            }
             tracing::info!(
                 account = account.as_str(),
                 "the clock agrees with the cloud's: rules are in force"

@@ -208,6 +208,8 @@ pub struct Parts {
     pub rebuild: Box<dyn Fn() + Send>,
     /// Has calendar files looked at; what has changed comes back as [`Input::Reload`].
     pub reread: Box<dyn Fn() + Send>,
+    /// No right clock shows a moment before this one: when the release was made.
+    pub released: Timestamp,
     /// How often `alive` is to be called even when nothing happens.
     pub alive_every: Option<Duration>,
 }

@@ -19,6 +19,9 @@ const BUSY_EVERY: Duration = Duration::from_secs(5);
 /// The progress after an event. Pure: equal arguments give equal results.
 #[must_use]
 pub fn step(mut progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestamp) -> Progress {
+    if let Event::ClockSet(by) = event {
+        return progress.shifted(*by);
+    }
     progress = match progress.state.clone() {
         State::Ended { .. } => return progress,
         State::Waiting { .. } => waiting(progress, event, policy, now),
@@ -47,6 +50,7 @@ pub fn wish(progress: &Progress, policy: &Policy, now: Timestamp) -> Wish {
         State::Looking { not_before, .. } => Wish::Look(*not_before),
         State::Moving { since, .. } => Wish::Look(next_poll(progress, *since, now)),
         State::Waiting { until, .. } if now < *until => Wish::Rest((*until).min(policy.window_end)),
+        State::Waiting { .. } if now < policy.due => Wish::Rest(policy.due),
         State::Waiting { .. } if later(now, ATTEMPT_LIMIT) > policy.window_end => {
             Wish::Rest(policy.window_end)
         }
@@ -110,7 +114,7 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestam
             Some(mark) => marked(progress, mark),
             None => progress,
         },
-        Event::Asked(_) if later(now, ATTEMPT_LIMIT) > policy.window_end => progress,
+        Event::Asked(_) if later(now, ATTEMPT_LIMIT) > policy.window_end || now < policy.due => progress,
         Event::Asked(attempt) => Progress {
             state: State::Asking { attempt: *attempt, since: now },
             attempts: progress.attempts + 1,
@@ -141,7 +145,7 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestam
             let outcome = at_windows_end(&progress);
             end(progress, outcome, now)
         }
-        Event::Time | Event::Answered(..) => progress,
+        Event::Time | Event::Answered(..) | Event::ClockSet(_) => progress,
     }
 }
 
@@ -295,6 +299,7 @@ fn asking(
         | Event::Held(..)
         | Event::Freed
         | Event::Shared(_)
+        | Event::ClockSet(_)
         | Event::Resumed => progress,
     }
 }
@@ -397,6 +402,7 @@ fn looking(
         | Event::Seen(_)
         | Event::Held(..)
         | Event::Freed
+        | Event::ClockSet(_)
         | Event::Shared(_) => progress,
     }
 }
@@ -503,6 +509,7 @@ fn moving(
         | Event::Seen(_)
         | Event::Held(..)
         | Event::Freed
+        | Event::ClockSet(_)
         | Event::Shared(_) => progress,
     }
 }

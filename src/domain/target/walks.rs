@@ -20,7 +20,13 @@ fn at(seconds: u64) -> Timestamp {
 }
 
 fn policy(action: Action) -> Policy {
-    Policy { action, window_end: at(900), limit: Duration::from_secs(600), opposite_unanswered: None }
+    Policy {
+        action,
+        due: at(0),
+        window_end: at(900),
+        limit: Duration::from_secs(600),
+        opposite_unanswered: None,
+    }
 }
 
 fn seen(status: &str, operation: &str, seconds: u64) -> Sight {

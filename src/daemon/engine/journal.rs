@@ -1,0 +1,114 @@
+//! The engine and its journal: what is decided is recorded before anything is done, and a journal in trouble stops everything.
+
+use super::{Engine, EngineError, Phase, STORE_RETRY};
+use crate::daemon::absence::Absence;
+use crate::daemon::book::Draft;
+use crate::daemon::claims;
+use crate::daemon::lines::{self, Line};
+use crate::daemon::view;
+use crate::domain::outcome::{Reason, ReasonKind};
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{StoreError, Turn};
+
+use super::Input;
+
+impl Engine {
+    /// Records a draft. A journal that cannot be written stops everything until it can.
+    pub(super) async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
+        let commands = draft.turn.claims.iter().any(|claim| claims::rule_of(&claim.head).is_none());
+        let mut retried = false;
+        let recorded = loop {
+            match self.parts.store.record(&draft.turn).await {
+                // A commit that failed may have arrived all the same: only the journal knows, so begin again from it.
+                Ok(recorded) if retried && (commands || recorded.claimed.contains(&None)) => {
+                    let what = "a turn was recorded again after a failure, and what came of the first time is not known";
+                    return Err(StoreError::Conflict { what: what.into() }.into());
+                }
+                Ok(recorded) => break recorded,
+                Err(StoreError::Unusable { journal, what }) => {
+                    retried = true;
+                    self.wait_for_journal(journal, what).await?;
+                }
+                Err(conflict) => return Err(conflict.into()),
+            }
+        };
+        self.journal_is_fine();
+        claims::claimed(&mut self.book, draft, &recorded);
+        self.claims_seen |= !draft.command_runs.is_empty();
+        // What was seen comes before what is asked because of it.
+        draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
+        lines::emit_all(&draft.lines);
+        draft.lines.clear();
+        for notice in draft.notices.drain(..) {
+            self.parts.notifier.tell(&notice);
+        }
+        draft.turn = Turn::default();
+        Ok(())
+    }
+
+    /// Before the first turn under a clock that can be believed: what a wrong clock decided is taken back.
+    pub(super) async fn withdraw(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
+        if matches!(self.phase, Phase::AtWork | Phase::Starting(None)) {
+            return Ok(());
+        }
+        let withdrawn = loop {
+            match self.parts.store.withdraw(draft.now).await {
+                Ok(withdrawn) => break withdrawn,
+                Err(StoreError::Unusable { journal, what }) => self.wait_for_journal(journal, what).await?,
+                Err(error) => return Err(error.into()),
+            }
+        };
+        self.journal_is_fine();
+        if let Phase::Starting(Some(marks)) = &mut self.phase {
+            for (rule, until) in &withdrawn.reopened {
+                let of_rule = marks.iter_mut().filter(|mark| mark.rule == *rule);
+                of_rule.for_each(|mark| mark.until = mark.until.min(*until));
+            }
+        }
+        self.book.take_back(draft, withdrawn);
+        Ok(())
+    }
+
+    /// A journal that cannot be used is tried again after a while; nothing else happens until it can.
+    async fn wait_for_journal(&mut self, journal: String, what: String) -> Result<(), EngineError> {
+        if !self.store_trouble {
+            self.store_trouble = true;
+            let text =
+                format!("the journal {journal} cannot be written, so nothing is started or stopped: {what}");
+            self.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+        }
+        if self.store_trouble_ends_it() {
+            return Err(StoreError::Unusable { journal, what }.into());
+        }
+        tokio::time::sleep(STORE_RETRY).await;
+        Ok(())
+    }
+
+    fn journal_is_fine(&mut self) {
+        if self.store_trouble {
+            self.store_trouble = false;
+            self.absence = Absence::of(Reason::new(ReasonKind::Store, "the journal could not be written"));
+            self.tell(NoticeKind::Recovered, Urgency::GoodToKnow, "the journal can be written again.".into());
+        }
+    }
+
+    /// While the journal is in trouble, only a shutdown and questions are listened to.
+    fn store_trouble_ends_it(&mut self) -> bool {
+        self.beat();
+        let boot = self.parts.clock.read().boot;
+        self.last_sweep = boot;
+        while let Ok(input) = self.parts.inputs.try_recv() {
+            match input {
+                Input::Shutdown => return true,
+                Input::Status(reply) => {
+                    let now = self.parts.clock.now();
+                    let _ = reply.send(view::status(&self.book, self.started, &self.beat_of(), now));
+                }
+                Input::Sweep | Input::Prune | Input::CheckAccounts => {}
+                Input::Groups { reply, .. } => drop(reply),
+                other => self.deferred.push((boot, other)),
+            }
+        }
+        false
+    }
+}
