@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+pub mod audit;
 pub mod cli;
 pub mod daemon;
 pub mod domain;
+pub mod planted;
 pub mod ports;
 pub mod sandbox;
 pub mod settings;

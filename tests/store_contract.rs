@@ -1,5 +1,8 @@
 //! The contract of the journal, written against its port: every store must keep it.
 
+#[path = "common/memory.rs"]
+mod memory;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -203,6 +206,8 @@ async fn tells_the_past(store: &dyn Store) {
         .await
         .unwrap();
     claimed(store, "noon", 300, &["1002"]).await;
+    // A commit that failed may have arrived all the same.
+    store.record(&Turn { missed: vec![missed.clone()], ..turn(701) }).await.unwrap();
 
     let query = |change: fn(&mut HistoryQuery)| {
         let mut query = HistoryQuery { limit: 10, ..HistoryQuery::default() };
@@ -386,6 +391,16 @@ async fn sqlite_keeps_the_contract() {
         store
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_journal_of_the_simulation_keeps_the_contract() {
+    keeps_the_contract(async || {
+        let store: Box<dyn Store> = Box::new(memory::MemoryStore::default());
+        store
+    })
+    .await;
+    assert!(memory::MemoryStore::default().config().is_none());
 }
 
 #[tokio::test]

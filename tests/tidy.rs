@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each layer and what it may name beside itself.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("domain", &[]),
     ("ports", &["domain"]),
     ("settings", &["domain"]),
@@ -13,14 +13,15 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("daemon", &["domain", "ports", "settings"]),
     ("http", &["domain", "ports", "settings"]),
     ("sandbox", &[]),
-    ("cli", &["domain", "ports", "settings", "adapters", "daemon", "http", "sandbox"]),
+    ("audit", &[]),
+    ("cli", &["domain", "ports", "settings", "adapters", "daemon", "http", "sandbox", "audit"]),
 ];
 
 /// The crates that `domain` may name.
 const DOMAIN_CRATES: [&str; 5] = ["std", "jiff", "croner", "icu_calendar", "thiserror"];
 /// The crates that only some layers may name.
 const BOUND_CRATES: [(&str, &[&str]); 9] = [
-    ("sqlx", &["adapters"]),
+    ("sqlx", &["adapters", "audit"]),
     ("reqwest", &["adapters", "cli"]),
     ("toml", &["settings", "sandbox"]),
     ("clap", &["cli"]),

@@ -16,6 +16,7 @@ use crate::domain::rule::{Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
+use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
 
@@ -256,6 +257,9 @@ fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Pro
 
 /// A newer wish takes the servers of older opposite runs.
 pub(super) fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead, servers: &[ServerId]) {
+    if is_planted(Bug::OlderGoesOn) {
+        return;
+    }
     let by = head.origin.words();
     let older = |run: &Run| {
         let start_wins = run.head.due == head.due && head.action == Action::Stop && rule_of(head).is_some();

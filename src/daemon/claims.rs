@@ -20,6 +20,7 @@ use crate::domain::roster::Roster;
 use crate::domain::rule::{Missed, Rule};
 use crate::domain::schedule::When;
 use crate::domain::target::later;
+use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
@@ -101,7 +102,8 @@ enum Wanted<'a> {
 
 /// Claims all that is due, and commands. `absence` says why something was not claimed before, where it is late.
 pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, commands: &[&PersonRun]) {
-    let now = draft.now;
+    let ahead = if is_planted(Bug::Early) { 2 } else { 0 };
+    let now = later(draft.now, std::time::Duration::from_secs(ahead));
     let (mut acting, mut closed): (Vec<Occurrence>, Vec<Occurrence>) = (Vec::new(), Vec::new());
     while book.queue.first().is_some_and(|first| first.due <= now) {
         let Some(first) = book.queue.pop_first() else { break };
@@ -124,14 +126,22 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, c
                 sort_out(&rule, due, &book.kept, now, absence)
             }
         };
+        let has_missed = !due.missed.is_empty();
         for missed in due.missed {
-            miss(draft, missed);
+            if !is_planted(Bug::ForgottenMiss) {
+                miss(draft, missed);
+            }
         }
         acting.extend(due.acting);
         closed.extend(due.closed);
         if let Some(last) = due.last.filter(|_| !is_left) {
             book.covered.insert(rule.name.clone(), last);
-            draft.turn.marks.push(book.mark_of(&rule, last));
+            if !is_planted(Bug::MarkLost) {
+                draft.turn.marks.push(book.mark_of(&rule, last));
+            }
+            if has_missed && is_planted(Bug::LostWakeUp) {
+                continue;
+            }
             book.queue.extend(plan::next(&rule, last, Timestamp::MAX));
         }
     }

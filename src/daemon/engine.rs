@@ -29,6 +29,7 @@ use super::trust::{ClockWatch, Step, Trust};
 use super::view;
 use crate::domain::name::{AttemptId, RunId};
 use crate::domain::target::{Event, State};
+use crate::planted::{Bug, is_planted};
 use crate::ports::clock::{Timer, Woken};
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
 use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery};
@@ -84,6 +85,8 @@ pub struct Engine {
     absence: Absence,
     /// Since when everything is held, or was held last.
     held_since: Timestamp,
+    /// When the last turn wanted to be woken.
+    wake_by: Timestamp,
     /// How far the clock was set since time was last counted on.
     shift: SignedDuration,
     deferred: Vec<(Duration, Input)>,
@@ -128,6 +131,7 @@ impl Engine {
             phase: Phase::Starting(marks),
             absence: Absence::down_until(reading.wall),
             held_since: reading.wall,
+            wake_by: Timestamp::MAX,
             shift: SignedDuration::ZERO,
             deferred: Vec::new(),
             askers: Vec::new(),
@@ -276,6 +280,7 @@ impl Engine {
         if self.watch.is_trusted() && self.shutdown_at.is_none() {
             self.withdraw(&mut draft).await?;
             self.follow_the_clock(&mut draft);
+            self.look_after_a_pause(&mut draft);
             self.begin_or_resume(&mut draft);
             let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
             claims::claim_due(&mut self.book, &mut draft, &self.absence, &runs);
@@ -288,6 +293,9 @@ impl Engine {
         }
         self.book.finish(&mut draft);
         let claiming = !draft.turn.claims.is_empty();
+        if is_planted(Bug::ActFirst) {
+            self.act(std::mem::take(&mut acts));
+        }
         self.record(&mut draft).await?;
         for ((_, reply), id) in commands.into_iter().zip(std::mem::take(&mut draft.command_runs)) {
             // Whoever asked may have gone; the run goes on all the same.
@@ -298,7 +306,8 @@ impl Engine {
         self.chores().await;
         let released = self.is_ready() && !self.deferred.is_empty();
         alarm.at(self.watch.wakes_at(reading).unwrap_or(Timestamp::MAX));
-        Ok(if claiming || released { reading.wall } else { alarm.moment() })
+        self.wake_by = if claiming || released { reading.wall } else { alarm.moment() };
+        Ok(self.wake_by)
     }
 
     /// What was put off, without commands whose people have stopped waiting: those must not be carried out hours later.

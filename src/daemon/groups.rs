@@ -15,6 +15,7 @@ use crate::domain::order::Order;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::roster::Roster;
 use crate::domain::server::{Found, Sight, Traits};
+use crate::planted::{Bug, is_planted};
 use crate::settings::Settings;
 
 /// The newest sight of each server, with what lists tell of it.
@@ -168,6 +169,9 @@ impl Census<'_> {
 impl Book {
     /// Why an action must not touch a server.
     pub(super) fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
+        if is_planted(Bug::GuardIgnored) {
+            return None;
+        }
         let (is_own, trouble) = (|server: &ServerId| self.is_own(server), BTreeMap::new());
         let (settings, roster, sights) = (self.settings.as_ref(), &self.roster, &self.sights);
         Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.forbidden(action, server)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::planted::{Bug, is_planted};
 use crate::ports::clock::Reading;
 use crate::ports::cloud::ClockVerdict;
 
@@ -97,7 +98,7 @@ impl ClockWatch {
             return None;
         }
         self.epoch += 1;
-        if jump.abs() <= DIFFERENCE_MAX {
+        if jump.abs() <= DIFFERENCE_MAX || is_planted(Bug::ClockBelieved) {
             return Some(Step::Nudge(jump));
         }
         let words = format!("the clock jumped by {}s", jump.as_secs());

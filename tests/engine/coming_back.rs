@@ -80,9 +80,9 @@ async fn a_clock_from_before_this_release_acts_on_nothing_and_says_why() {
 
     assert!(world.asked().is_empty() && world.told().await.is_empty());
     // A day later the same clock can be right.
-    world.set_clock(DAY);
+    world.set_clock(DAY - 600);
     world.run(600).await;
-    assert!(world.told().await.iter().any(|line| line.contains("missed")), "{:?}", world.told().await);
+    assert_eq!(world.asked(), ["08:50:00 start 1001 1002"]);
 }
 
 #[tokio::test]

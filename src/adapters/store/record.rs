@@ -328,10 +328,12 @@ async fn write_result(tx: &mut Tx<'_>, result: &AttemptResult, now: i64) -> Resu
     Ok(())
 }
 
+/// A commit that failed may have arrived all the same: what is there already is not recorded again.
 async fn write_missed(tx: &mut Tx<'_>, missed: &MissedRange, now: i64) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO missed (rule, action, first, last, due_last, count, kind, reason, recorded) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9 WHERE NOT EXISTS (SELECT 1 FROM missed WHERE withdrawn IS NULL \
+         AND rule = ?1 AND action = ?2 AND first = ?3 AND last = ?4 AND count = ?6)",
     )
     .bind(missed.rule.as_str())
     .bind(missed.action.word())

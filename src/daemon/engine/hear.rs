@@ -18,6 +18,7 @@ use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::retry::{Aftermath, Answer, Heard, KEYS_WAIT, Then, aftermath};
 use crate::domain::server::{Found, Sight};
 use crate::domain::target::{Event, SETTLE_AFTER_ANSWER, State};
+use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::AttemptResult;
@@ -72,7 +73,9 @@ impl Engine {
         };
         let answer = &exchange.result;
         draft.lines.push(Line::Answered { attempt, action: open.action, answer: answer.clone() });
-        draft.turn.results.push(result_of(attempt, answer));
+        if !(is_planted(Bug::ResultLost) && matches!(answer, Answer::Refused(_))) {
+            draft.turn.results.push(result_of(attempt, answer));
+        }
         for no in &open.servers {
             let server = ServerId { account: account.clone(), no: no.clone() };
             let aftermath = aftermath(answer, no, &open.servers);
@@ -175,7 +178,12 @@ impl Engine {
         };
         state.looking = false;
         let views = match exchange.result {
-            Ok(views) => views,
+            Ok(mut views) => {
+                if is_planted(Bug::SkippedPage) {
+                    views.pop();
+                }
+                views
+            }
             Err(error) => return self.look_failed(draft, account, &error),
         };
         (state.breaker, state.look_failures) = (Breaker::Closed, 0);

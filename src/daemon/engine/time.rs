@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, Mode, Phase, SWEEP_MISSING_AFTER};
 use crate::daemon::absence::Absence;
 use crate::daemon::book::Draft;
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::target::Event;
 use crate::ports::clock::Reading;
 use crate::ports::notifier::{NoticeKind, Urgency};
 
 /// A machine that was suspended for less did not miss anything because of it.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
+
+/// A turn that comes so much later than it was wanted follows a pause in which nothing was seen.
+const PAUSE_MIN: SignedDuration = SignedDuration::from_secs(10);
 
 impl Engine {
     /// A machine that was suspended says so where something is late because of it.
@@ -37,6 +41,16 @@ impl Engine {
             Urgency::NeedsAPerson,
             format!("the clock jumped by {seconds}s: nothing is started or stopped until the cloud's clock agrees."),
         );
+    }
+
+    /// Whoever was asleep, or stood still, looks before time alone ends anything.
+    pub(super) fn look_after_a_pause(&mut self, draft: &mut Draft) {
+        let late = draft.now.duration_since(self.wake_by);
+        if matches!(self.phase, Phase::AtWork) && late > PAUSE_MIN {
+            for (run, server) in self.book.all_open() {
+                self.book.happen(draft, run, &server, &Event::Resumed);
+            }
+        }
     }
 
     /// What is measured in time goes by the time since boot: a clock that was set moves it along.

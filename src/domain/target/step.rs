@@ -12,6 +12,7 @@ use crate::domain::name::{Action, AttemptId};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
 use crate::domain::retry::{Aftermath, Heard, Then, Wait, scramble, wait_for};
 use crate::domain::server::{Found, Sight, Standing};
+use crate::planted::{Bug, is_planted};
 
 /// How long a busy server is left alone between two looks.
 const BUSY_EVERY: Duration = Duration::from_secs(5);
@@ -50,8 +51,10 @@ pub fn wish(progress: &Progress, policy: &Policy, now: Timestamp) -> Wish {
         State::Looking { not_before, .. } => Wish::Look(*not_before),
         State::Moving { since, .. } => Wish::Look(next_poll(progress, *since, now)),
         State::Waiting { until, .. } if now < *until => Wish::Rest((*until).min(policy.window_end)),
-        State::Waiting { .. } if now < policy.due => Wish::Rest(policy.due),
-        State::Waiting { .. } if later(now, ATTEMPT_LIMIT) > policy.window_end => {
+        State::Waiting { .. } if now < policy.due && !is_planted(Bug::Early) => Wish::Rest(policy.due),
+        State::Waiting { .. }
+            if later(now, ATTEMPT_LIMIT) > policy.window_end && !is_planted(Bug::WindowIgnored) =>
+        {
             Wish::Rest(policy.window_end)
         }
         State::Waiting { .. } => {
@@ -66,6 +69,9 @@ pub fn wish(progress: &Progress, policy: &Policy, now: Timestamp) -> Wish {
 pub fn deadline(progress: &Progress, policy: &Policy) -> Option<Timestamp> {
     let looked_for = progress.look_by.unwrap_or(Timestamp::MIN);
     match &progress.state {
+        State::Waiting { .. } if is_planted(Bug::WindowIgnored) => {
+            Some(later(policy.window_end, Duration::from_hours(2)))
+        }
         State::Waiting { .. } => Some(policy.window_end),
         State::Looking { not_before, .. } => {
             Some(later(policy.window_end.max(*not_before), LAST_LOOK_GRACE).max(looked_for))
@@ -114,7 +120,12 @@ fn waiting(progress: Progress, event: &Event<'_>, policy: &Policy, now: Timestam
             Some(mark) => marked(progress, mark),
             None => progress,
         },
-        Event::Asked(_) if later(now, ATTEMPT_LIMIT) > policy.window_end || now < policy.due => progress,
+        Event::Asked(_)
+            if (later(now, ATTEMPT_LIMIT) > policy.window_end && !is_planted(Bug::WindowIgnored))
+                || (now < policy.due && !is_planted(Bug::Early)) =>
+        {
+            progress
+        }
         Event::Asked(attempt) => Progress {
             state: State::Asking { attempt: *attempt, since: now },
             attempts: progress.attempts + 1,
@@ -196,6 +207,7 @@ fn seen_while_waiting(progress: Progress, sight: &Sight, policy: &Policy, now: T
                 let words = "an opposite request without an answer may still arrive";
                 wait(progress, settled, Reason::new(ReasonKind::Busy, words))
             }
+            _ if is_planted(Bug::AlreadyIsStarted) => end(progress, Outcome::Started, now),
             _ => {
                 let outcome = Outcome::at_goal(policy.action, progress.asked);
                 end(progress, outcome, now)
@@ -274,6 +286,9 @@ fn asking(
         Event::Answered(answered, aftermath) if *answered == attempt => {
             answered_while_asking(progress, attempt, aftermath, now)
         }
+        Event::Restarted if is_planted(Bug::RestartForgets) => {
+            Progress { askable: Some(now), state: State::Waiting { until: now, why: None }, ..progress }
+        }
         // Whether the request left is not known: the answer went to a process that is no more.
         Event::Restarted => {
             let reason =
@@ -313,7 +328,14 @@ fn answered_while_asking(
     if matches!(aftermath, Aftermath::Accepted | Aftermath::MaybeDone { .. }) {
         progress.tried_failure_state |= progress.in_failure_state;
     }
+    if let Aftermath::MaybeDone { reason, .. } = aftermath
+        && is_planted(Bug::BlindRepeat)
+    {
+        let until = later(now, Duration::from_secs(1));
+        return Progress { askable: Some(now), ..wait(progress, until, reason.clone()) };
+    }
     match aftermath {
+        Aftermath::Accepted if is_planted(Bug::AcceptedIsStarted) => end(progress, Outcome::Started, now),
         Aftermath::Accepted if progress.mark.is_some() => {
             let progress = Progress { asked: Asked::Yes, ..progress };
             match progress.mark.clone() {

@@ -1,0 +1,102 @@
+//! Reads a log of the cloud, as the sandbox writes it: one JSON object a line for each request and each change of state.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::history::{Deed, Micros, Read, Request, State};
+
+/// What a log of the cloud tells.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CloudLog {
+    /// Requests to start or stop.
+    pub requests: Vec<Request>,
+    /// Reads that were answered, with the states as they were.
+    pub reads: Vec<Read>,
+    /// Changes of state.
+    pub states: Vec<State>,
+    /// The moments of all requests that met a fault, and the fault.
+    pub faults: Vec<(Micros, String)>,
+}
+
+/// Why a log was not understood.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("line {line} of the log is not understood: {what}")]
+pub struct LogError {
+    /// The line, from 1.
+    pub line: usize,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// How long after its arrival an answer is taken to have been heard, where the log cannot tell.
+const HEARD_AFTER: Micros = 0;
+
+/// Reads a log. `accounts` are the names of its accounts, in the order of their numbers from 1 on.
+///
+/// # Errors
+/// [`LogError`] names the first line that is not understood. A last line that breaks off is left out.
+pub fn read(text: &str, accounts: &[String]) -> Result<CloudLog, LogError> {
+    let mut log = CloudLog::default();
+    let mut now: BTreeMap<String, (String, String)> = BTreeMap::new();
+    let lines = text.lines().count();
+    for (index, line) in text.lines().enumerate() {
+        let value: Value = match serde_json::from_str(line) {
+            Ok(value) => value,
+            Err(_) if index + 1 == lines && !text.ends_with('\n') => break,
+            Err(error) => return Err(LogError { line: index + 1, what: error.to_string() }),
+        };
+        take(&mut log, &mut now, &value, accounts).ok_or_else(|| LogError {
+            line: index + 1,
+            what: "a field is missing or of another kind".into(),
+        })?;
+    }
+    Ok(log)
+}
+
+fn take(
+    log: &mut CloudLog,
+    now: &mut BTreeMap<String, (String, String)>,
+    value: &Value,
+    accounts: &[String],
+) -> Option<()> {
+    let at = value.get("at")?.as_i64()?;
+    let account = usize::try_from(value.get("account")?.as_u64()?).ok()?;
+    let name = account.checked_sub(1).and_then(|index| accounts.get(index)).map_or("?", String::as_str);
+    let numbers = value.get("servers")?.as_array()?.iter().filter_map(Value::as_str);
+    let servers: Vec<String> = numbers.map(|no| format!("{name}/{no}")).collect();
+    if value.get("kind")?.as_str()? == "state" {
+        let (status, operation) = (value.get("status")?.as_str()?, value.get("operation")?.as_str()?);
+        for server in servers {
+            now.insert(server.clone(), (status.to_owned(), operation.to_owned()));
+            // The first change after a request, at its very moment, is what it set off.
+            let by = log.requests.iter_mut().rev().take_while(|request| request.at >= at);
+            for request in by.filter(|request| request.servers.contains(&server)) {
+                request.took.push(server.clone());
+            }
+            log.states.push(State { at, server, status: status.into(), operation: operation.into() });
+        }
+        return Some(());
+    }
+    let fault = value.get("fault").and_then(Value::as_str);
+    if let Some(fault) = fault {
+        log.faults.push((at, fault.to_owned()));
+    }
+    let (operation, status) = (value.get("operation")?.as_str()?, value.get("status")?.as_i64()?);
+    match Deed::from_word(operation) {
+        Some(deed) => {
+            let heard = (fault.is_none() && status > 0).then_some(at + HEARD_AFTER);
+            let (took, signed) = (Vec::new(), None);
+            log.requests.push(Request { left: at, at, deed, servers, took, status, heard, signed });
+        }
+        // A read that met a fault may have shown something else.
+        None if operation == "getServerInstanceList" && status == 200 && fault.is_none() => {
+            let shown = now
+                .iter()
+                .map(|(server, (status, operation))| (server.clone(), status.clone(), operation.clone()));
+            log.reads.push(Read { began: at, ended: at, shown: shown.collect() });
+        }
+        None => {}
+    }
+    Some(())
+}

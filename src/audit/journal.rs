@@ -1,0 +1,132 @@
+//! Reads a journal file as plain records. By its format alone: nothing of the program that wrote it is used.
+
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
+use sqlx::{Row, SqlitePool};
+
+use super::history::{Attempt, Deed, Journal, Missed, Run, Target};
+
+/// Why a journal could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It cannot be opened, or is no journal.
+    #[error("the journal cannot be read: {0}")]
+    Unreadable(#[from] sqlx::Error),
+    /// A row does not say what it must.
+    #[error("the journal has a row that is not understood: {0}")]
+    Odd(String),
+}
+
+/// A journal as it is now, beside whoever writes it.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn read(path: &Path) -> Result<Journal, ReadError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    let journal = read_all(&pool).await;
+    pool.close().await;
+    journal
+}
+
+async fn read_all(pool: &SqlitePool) -> Result<Journal, ReadError> {
+    // One transaction: what is read belongs together.
+    let mut tx = pool.begin().await?;
+    let mut journal = Journal::default();
+    for row in sqlx::query("SELECT * FROM runs ORDER BY id").fetch_all(&mut *tx).await? {
+        journal.runs.push(run(&row)?);
+    }
+    for row in sqlx::query("SELECT * FROM targets ORDER BY run, account, server").fetch_all(&mut *tx).await? {
+        journal.targets.push(target(&row)?);
+    }
+    for row in sqlx::query("SELECT * FROM attempts ORDER BY id").fetch_all(&mut *tx).await? {
+        journal.attempts.push(attempt(&row)?);
+    }
+    let rows = sqlx::query(
+        "SELECT attempt, run, account, server FROM attempt_targets ORDER BY attempt, run, account, server",
+    );
+    for row in rows.fetch_all(&mut *tx).await? {
+        let (id, run): (i64, i64) = (row.try_get("attempt")?, row.try_get("run")?);
+        let found = journal.attempts.binary_search_by_key(&id, |attempt| attempt.id).ok();
+        if let Some(attempt) = found.and_then(|index| journal.attempts.get_mut(index)) {
+            attempt.targets.push((run, server(&row)?));
+        }
+    }
+    for row in sqlx::query("SELECT * FROM missed ORDER BY id").fetch_all(&mut *tx).await? {
+        journal.missed.push(missed(&row)?);
+    }
+    Ok(journal)
+}
+
+fn server(row: &SqliteRow) -> Result<String, ReadError> {
+    let (account, no): (String, String) = (row.try_get("account")?, row.try_get("server")?);
+    Ok(format!("{account}/{no}"))
+}
+
+fn deed(row: &SqliteRow) -> Result<Deed, ReadError> {
+    let word: String = row.try_get("action")?;
+    Deed::from_word(&word).ok_or_else(|| ReadError::Odd(format!("action `{word}`")))
+}
+
+fn run(row: &SqliteRow) -> Result<Run, ReadError> {
+    let outcome: Option<String> = row.try_get("outcome")?;
+    let ended: Option<i64> = row.try_get("ended")?;
+    Ok(Run {
+        id: row.try_get("id")?,
+        rule: row.try_get("rule")?,
+        deed: deed(row)?,
+        planned: row.try_get("planned")?,
+        due: row.try_get("due")?,
+        window_end: row.try_get("window_end")?,
+        claimed: row.try_get("claimed")?,
+        ended: outcome.zip(ended),
+        withdrawn: row.try_get("withdrawn")?,
+        is_whole: ["pending", "empty"].iter().all(|column| {
+            let groups: Option<String> = row.try_get(*column).ok();
+            groups.is_none_or(|groups| groups == "[]")
+        }),
+    })
+}
+
+fn target(row: &SqliteRow) -> Result<Target, ReadError> {
+    let progress: String = row.try_get("progress")?;
+    let odd = || ReadError::Odd(format!("progress `{progress}`"));
+    let value: serde_json::Value = serde_json::from_str(&progress).map_err(|_| odd())?;
+    let ended = match value.pointer("/state/ended") {
+        None => None,
+        Some(ended) => {
+            let text = |key: &str| ended.pointer(key).and_then(serde_json::Value::as_str).map(str::to_owned);
+            let at: jiff::Timestamp = text("/at").and_then(|at| at.parse().ok()).ok_or_else(odd)?;
+            Some((text("/outcome").ok_or_else(odd)?, text("/reason/kind"), at.as_microsecond()))
+        }
+    };
+    Ok(Target { run: row.try_get("run")?, server: server(row)?, ended })
+}
+
+fn attempt(row: &SqliteRow) -> Result<Attempt, ReadError> {
+    let (answered, result): (Option<i64>, Option<String>) =
+        (row.try_get("answered")?, row.try_get("result")?);
+    Ok(Attempt {
+        id: row.try_get("id")?,
+        deed: deed(row)?,
+        targets: Vec::new(),
+        intended: row.try_get("intended")?,
+        answered: answered.zip(result),
+        status: row.try_get("status")?,
+    })
+}
+
+fn missed(row: &SqliteRow) -> Result<Missed, ReadError> {
+    Ok(Missed {
+        id: row.try_get("id")?,
+        rule: row.try_get("rule")?,
+        deed: deed(row)?,
+        first: row.try_get("first")?,
+        last: row.try_get("last")?,
+        count: row.try_get("count")?,
+        kind: row.try_get("kind")?,
+        recorded: row.try_get("recorded")?,
+        withdrawn: row.try_get("withdrawn")?,
+    })
+}

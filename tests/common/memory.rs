@@ -1,0 +1,460 @@
+//! A journal in memory with the contract of the real one, for the simulation: it forgets nothing when an engine vanishes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sunup::domain::name::{Action, AttemptId, GroupName, RuleName, RunId, ServerId};
+use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
+use sunup::ports::store::{
+    AttemptRecord, Claim, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun,
+    Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig, Target,
+    TargetRecord, Turn, Withdrawn,
+};
+
+/// A run with all that belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) head: RunHead,
+    pub(crate) resolution: Resolution,
+    pub(crate) targets: BTreeMap<ServerId, TargetRecord>,
+    pub(crate) ended: Option<(RunOutcome, Timestamp)>,
+    pub(crate) reason: Option<String>,
+    pub(crate) withdrawn: Option<Timestamp>,
+}
+
+/// An attempt with its targets.
+#[derive(Debug, Clone)]
+pub(crate) struct Try {
+    pub(crate) action: Action,
+    pub(crate) targets: Vec<(RunId, ServerId)>,
+    pub(crate) intended: Timestamp,
+    pub(crate) answered: Option<Timestamp>,
+    pub(crate) result: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) code: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) request_id: Option<String>,
+}
+
+/// What it holds.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Held {
+    pub(crate) runs: BTreeMap<RunId, Row>,
+    pub(crate) attempts: BTreeMap<AttemptId, Try>,
+    pub(crate) missed: Vec<MissedRange>,
+    /// When each of them was recorded.
+    pub(crate) recorded: Vec<Timestamp>,
+    marks: BTreeMap<RuleName, CoveredMark>,
+    sizes: BTreeMap<GroupName, usize>,
+    configs: Vec<StoredConfig>,
+    open: BTreeMap<ServerId, AttemptId>,
+    last_run: i64,
+}
+
+/// A journal in memory. Its copies are the same journal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MemoryStore(pub(crate) Arc<Mutex<Held>>);
+
+fn conflict<T>(what: impl Into<String>) -> Result<T, StoreError> {
+    Err(StoreError::Conflict { what: what.into() })
+}
+
+impl Held {
+    fn claim(&mut self, claim: &Claim) -> Option<RunId> {
+        let same = |row: &Row| {
+            matches!(row.head.origin, Origin::Rule(_))
+                && row.withdrawn.is_none()
+                && row.head.origin == claim.head.origin
+                && (row.head.planned, row.head.action) == (claim.head.planned, claim.head.action)
+        };
+        // The newest first: what is claimed again was mostly claimed lately.
+        let by_rule = matches!(claim.head.origin, Origin::Rule(_));
+        if by_rule && self.runs.values().rev().any(same) {
+            return None;
+        }
+        self.last_run += 1;
+        let id = RunId(self.last_run);
+        let record =
+            |target: &Target| (target.server.clone(), TargetRecord { target: target.clone(), remark: None });
+        let ended = claim.ended.as_ref();
+        self.runs.insert(
+            id,
+            Row {
+                head: claim.head.clone(),
+                resolution: claim.resolution.clone(),
+                targets: claim.targets.iter().map(record).collect(),
+                ended: ended.map(|(outcome, _)| (*outcome, claim.head.claimed)),
+                reason: ended.map(|(_, reason)| reason.clone()).filter(|reason| !reason.is_empty()),
+                withdrawn: None,
+            },
+        );
+        Some(id)
+    }
+
+    /// Every condition of a turn, before anything of it is written: all or nothing.
+    fn check(&self, turn: &Turn) -> Result<(), StoreError> {
+        let closed = |run: &RunId| self.runs.get(run).is_none_or(|row| row.ended.is_some());
+        if turn.additions.iter().any(|addition| closed(&addition.run)) {
+            return conflict("the run has ended before its groups were known");
+        }
+        if turn.ends.iter().any(|end| closed(&end.run)) {
+            return conflict("the run has ended already");
+        }
+        let answered =
+            |id: &AttemptId| self.attempts.get(id).is_none_or(|attempt| attempt.answered.is_some());
+        if turn.results.iter().any(|result| result.result != "interrupted" && answered(&result.attempt)) {
+            return conflict("the attempt has a result already");
+        }
+        let added = |server: &ServerId, run: &RunId| {
+            let mut of_run = turn.additions.iter().filter(|addition| addition.run == *run);
+            of_run.any(|addition| addition.targets.iter().any(|target| target.server == *server))
+        };
+        for change in &turn.changes {
+            let known = self.runs.get(&change.run).and_then(|row| row.targets.get(&change.server));
+            let fits = known.is_some_and(|record| {
+                record.target.revision == change.revision && record.target.progress.outcome().is_none()
+            });
+            if !fits && !added(&change.server, &change.run) {
+                return conflict("the target was changed by somebody else");
+            }
+        }
+        let freed = |id: &AttemptId| turn.results.iter().any(|result| result.attempt == *id);
+        for intent in &turn.intents {
+            let busy = intent
+                .targets
+                .iter()
+                .any(|(_, server)| self.open.get(server).is_some_and(|open| !freed(open)));
+            if busy || self.attempts.contains_key(&intent.attempt) {
+                return conflict("a request for the server is open");
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, turn: &Turn) -> Result<Recorded, StoreError> {
+        let now = turn.at.unwrap_or(Timestamp::UNIX_EPOCH);
+        let claimed = turn.claims.iter().map(|claim| self.claim(claim)).collect();
+        for addition in &turn.additions {
+            let Some(row) = self.runs.get_mut(&addition.run).filter(|row| row.ended.is_none()) else {
+                return conflict("the run has ended before its groups were known");
+            };
+            row.resolution = addition.resolution.clone();
+            for target in &addition.targets {
+                let record = TargetRecord { target: target.clone(), remark: None };
+                if row.targets.insert(target.server.clone(), record).is_some() {
+                    return conflict("the target is there already");
+                }
+            }
+            for (server, groups) in &addition.regrouped {
+                if let Some(record) = row.targets.get_mut(server) {
+                    record.target.groups = groups.clone();
+                }
+            }
+        }
+        for result in &turn.results {
+            let attempt = self.attempts.get_mut(&result.attempt).filter(|attempt| attempt.answered.is_none());
+            match attempt {
+                Some(attempt) => {
+                    (attempt.answered, attempt.result) = (Some(now), Some(result.result.to_owned()));
+                    (attempt.status, attempt.code) = (result.status, result.code.clone());
+                    (attempt.text, attempt.request_id) = (result.text.clone(), result.request_id.clone());
+                }
+                None if result.result == "interrupted" => {}
+                None => return conflict("the attempt has a result already"),
+            }
+            self.open.retain(|_, open| *open != result.attempt);
+        }
+        self.write_targets(turn, now)?;
+        for end in &turn.ends {
+            let Some(row) = self.runs.get_mut(&end.run).filter(|row| row.ended.is_none()) else {
+                return conflict("the run has ended already");
+            };
+            row.ended = Some((end.outcome, now));
+            row.reason = Some(end.reason.clone()).filter(|reason| !reason.is_empty());
+        }
+        self.sizes.extend(turn.sizes.iter().cloned());
+        for missed in &turn.missed {
+            // What was recorded although it was said not to be is not recorded again.
+            if !self.missed.contains(missed) {
+                self.missed.push(missed.clone());
+                self.recorded.push(now);
+            }
+        }
+        self.marks.extend(turn.marks.iter().map(|mark| (mark.rule.clone(), mark.clone())));
+        self.marks.retain(|rule, _| !turn.dropped_marks.contains(rule));
+        if let Some(config) = &turn.config
+            && self.configs.last().is_none_or(|last| last.config != *config)
+        {
+            self.configs.push(StoredConfig { config: config.clone(), since: now });
+        }
+        Ok(Recorded { claimed })
+    }
+
+    fn write_targets(&mut self, turn: &Turn, now: Timestamp) -> Result<(), StoreError> {
+        for change in &turn.changes {
+            let record = self.runs.get_mut(&change.run).and_then(|row| row.targets.get_mut(&change.server));
+            let open = |record: &&mut TargetRecord| {
+                record.target.revision == change.revision && record.target.progress.outcome().is_none()
+            };
+            let Some(record) = record.filter(open) else {
+                return conflict("the target was changed by somebody else");
+            };
+            record.target.progress = change.progress.clone();
+            record.target.revision += 1;
+            record.target.name = change.name.clone().or(record.target.name.take());
+        }
+        for intent in &turn.intents {
+            let new = Try {
+                action: intent.action,
+                targets: intent.targets.clone(),
+                intended: now,
+                answered: None,
+                result: None,
+                status: None,
+                code: None,
+                text: None,
+                request_id: None,
+            };
+            if self.attempts.insert(intent.attempt, new).is_some() {
+                return conflict("the attempt is there already");
+            }
+            let servers: BTreeSet<&ServerId> = intent.targets.iter().map(|(_, server)| server).collect();
+            for server in servers {
+                if self.open.insert(server.clone(), intent.attempt).is_some() {
+                    return conflict("a request for the server is open");
+                }
+            }
+        }
+        for (run, server, remark) in &turn.remarks {
+            if let Some(record) = self.runs.get_mut(run).and_then(|row| row.targets.get_mut(server)) {
+                record.remark = Some(remark.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn record_of(&self, id: RunId) -> Option<RunRecord> {
+        let row = self.runs.get(&id)?;
+        Some(RunRecord {
+            id,
+            head: row.head.clone(),
+            resolution: row.resolution.clone(),
+            targets: row.targets.values().cloned().collect(),
+            ended: row.ended,
+            reason: row.reason.clone(),
+            withdrawn: row.withdrawn,
+        })
+    }
+
+    fn withdraw(&mut self, now: Timestamp) -> Withdrawn {
+        let mut withdrawn = Withdrawn::default();
+        let asked: BTreeSet<RunId> =
+            self.attempts.values().flat_map(|attempt| attempt.targets.iter().map(|(run, _)| *run)).collect();
+        for (id, row) in &mut self.runs {
+            let touched = row.targets.values().any(|record| record.target.progress.asked == Asked::Yes);
+            let by_rule = matches!(row.head.origin, Origin::Rule(_));
+            if by_rule && row.withdrawn.is_none() && row.head.due > now && !asked.contains(id) && !touched {
+                row.withdrawn = Some(now);
+                withdrawn.runs.push(*id);
+            }
+        }
+        let mut reopened: BTreeMap<RuleName, Timestamp> = BTreeMap::new();
+        let rules: BTreeSet<RuleName> = self.missed.iter().map(|missed| missed.rule.clone()).collect();
+        for rule in rules {
+            let standing = |missed: &MissedRange| missed.rule == rule && missed.withdrawn.is_none();
+            let after = self.missed.iter().filter(|missed| standing(missed) && missed.due_last > now);
+            let Some(mut first) = after.map(|missed| missed.first).min() else { continue };
+            loop {
+                let more =
+                    self.missed.iter_mut().filter(|missed| standing(missed) && missed.due_last >= first);
+                let mut earliest = None;
+                for missed in more {
+                    missed.withdrawn = Some(now);
+                    withdrawn.misses += 1;
+                    earliest =
+                        Some(earliest.map_or(missed.first, |known: Timestamp| known.min(missed.first)));
+                }
+                let Some(earliest) = earliest else { break };
+                first = first.min(earliest);
+            }
+            reopened.insert(rule, first - Duration::from_secs(1));
+        }
+        for (rule, mark) in &self.marks {
+            if mark.until > now {
+                reopened.entry(rule.clone()).or_insert(now);
+            }
+        }
+        for (rule, until) in reopened {
+            for row in self.runs.values().filter(|row| row.withdrawn.is_none() && row.head.due > until) {
+                if row.head.origin == Origin::Rule(rule.clone()) {
+                    withdrawn.kept.insert((rule.clone(), row.head.planned, row.head.action));
+                }
+            }
+            if let Some(mark) = self.marks.get_mut(&rule) {
+                mark.until = mark.until.min(until);
+            }
+            withdrawn.reopened.push((rule, until));
+        }
+        withdrawn
+    }
+
+    fn opening(&self) -> Opening {
+        let is_open = |row: &&Row| row.ended.is_none() && row.withdrawn.is_none();
+        let open = |(id, row): (&RunId, &Row)| OpenRun {
+            id: *id,
+            head: row.head.clone(),
+            targets: row.targets.values().map(|record| record.target.clone()).collect(),
+            resolution: row.resolution.clone(),
+        };
+        let newest =
+            self.attempts.values().map(|attempt| attempt.intended).max().unwrap_or(Timestamp::UNIX_EPOCH);
+        let recent: Vec<&Try> = self
+            .attempts
+            .values()
+            .filter(|attempt| attempt.intended > newest - Duration::from_hours(1))
+            .collect();
+        let mut unanswered = Vec::new();
+        for attempt in &recent {
+            let result = attempt.result.as_deref().unwrap_or("interrupted");
+            if matches!(result, "unanswered" | "interrupted") {
+                let servers: BTreeSet<&ServerId> = attempt.targets.iter().map(|(_, server)| server).collect();
+                unanswered.extend(
+                    servers.into_iter().map(|server| (server.clone(), attempt.action, attempt.intended)),
+                );
+            }
+        }
+        let mut doubtful = Vec::new();
+        for (id, row) in &self.runs {
+            for record in row.targets.values().filter(|record| record.remark.is_none()) {
+                if matches!(record.target.progress.outcome(), Some(Outcome::Unknown(_) | Outcome::Failed(_)))
+                {
+                    let (server, progress) = (record.target.server.clone(), record.target.progress.clone());
+                    doubtful.push(Doubtful { run: *id, server, action: row.head.action, progress });
+                }
+            }
+        }
+        Opening {
+            runs: self.runs.iter().filter(|(_, row)| is_open(row)).map(open).collect(),
+            marks: self.marks.values().cloned().collect(),
+            sizes: self.sizes.clone(),
+            last_attempt: self.attempts.keys().next_back().map_or(0, |id| id.0),
+            recent_attempts: recent.iter().map(|attempt| attempt.intended).collect(),
+            unanswered,
+            doubtful,
+        }
+    }
+
+    fn history(&self, query: &HistoryQuery) -> Vec<Entry> {
+        let mut found: Vec<(Timestamp, Entry)> = Vec::new();
+        let in_time = |from: Timestamp, to: Timestamp| {
+            query.from.is_none_or(|begin| to >= begin) && query.to.is_none_or(|end| from < end)
+        };
+        for (id, row) in &self.runs {
+            let rule = match &row.head.origin {
+                Origin::Rule(rule) => Some(rule.as_str()),
+                Origin::Person(_) => None,
+            };
+            let of_rule = query.rule.is_none() || query.rule.as_deref() == rule;
+            let holds = |record: &TargetRecord| {
+                let wanted = query.server.as_deref();
+                wanted.is_none_or(|w| {
+                    record.target.server.no.as_str() == w || record.target.name.as_deref() == Some(w)
+                })
+            };
+            let of_server = query.server.is_none() || row.targets.values().any(holds);
+            let failed =
+                row.withdrawn.is_none() && row.ended.is_some_and(|(outcome, _)| outcome != RunOutcome::Done);
+            let is_meant =
+                of_rule && of_server && in_time(row.head.due, row.head.due) && (!query.failed || failed);
+            if let Some(record) = self.record_of(*id).filter(|_| is_meant) {
+                found.push((row.head.due, Entry::Run(record)));
+            }
+        }
+        let of_rule =
+            |missed: &&MissedRange| query.rule.as_deref().is_none_or(|rule| missed.rule.as_str() == rule);
+        if query.server.is_none() {
+            let missed =
+                self.missed.iter().filter(of_rule).filter(|missed| in_time(missed.first, missed.last));
+            found.extend(missed.map(|missed| (missed.last, Entry::Missed(missed.clone()))));
+        }
+        found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+        found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
+        found.into_iter().map(|(_, entry)| entry).collect()
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn open_state(&self) -> Result<Opening, StoreError> {
+        Ok(self.0.lock().unwrap().opening())
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+        let mut held = self.0.lock().unwrap();
+        held.check(turn)?;
+        held.write(turn)
+    }
+
+    async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
+        Ok(self.0.lock().unwrap().configs.last().cloned())
+    }
+
+    async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {
+        Ok(self.0.lock().unwrap().history(query))
+    }
+
+    async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError> {
+        let held = self.0.lock().unwrap();
+        let of_run = |attempt: &Try| {
+            let servers: BTreeSet<ServerId> = attempt
+                .targets
+                .iter()
+                .filter(|(run, _)| *run == id)
+                .map(|(_, server)| server.clone())
+                .collect();
+            servers.into_iter().collect::<Vec<_>>()
+        };
+        let record = |(id, attempt): (&AttemptId, &Try)| AttemptRecord {
+            id: *id,
+            action: attempt.action,
+            servers: of_run(attempt),
+            intended: attempt.intended,
+            answered: attempt.answered,
+            result: attempt.result.clone(),
+            status: attempt.status,
+            code: attempt.code.clone(),
+            text: attempt.text.clone(),
+            request_id: attempt.request_id.clone(),
+        };
+        let attempts =
+            held.attempts.iter().filter(|(_, attempt)| !of_run(attempt).is_empty()).map(record).collect();
+        Ok(held.record_of(id).map(|run| (run, attempts)))
+    }
+
+    async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError> {
+        Ok(self.0.lock().unwrap().withdraw(now))
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
+        let mut held = self.0.lock().unwrap();
+        let count = held.runs.len() + held.missed.len();
+        held.runs.retain(|_, row| row.ended.is_none_or(|(_, at)| at >= before));
+        let kept = |missed: &MissedRange| missed.last >= before;
+        let kept: Vec<bool> = held.missed.iter().map(kept).collect();
+        let (mut of_missed, mut of_recorded) = (kept.iter(), kept.iter());
+        held.missed.retain(|_| *of_missed.next().unwrap());
+        held.recorded.retain(|_| *of_recorded.next().unwrap());
+        Ok(u64::try_from(count - held.runs.len() - held.missed.len()).unwrap_or(0))
+    }
+}
+
+impl MemoryStore {
+    /// The configuration that was last in force.
+    #[must_use]
+    pub(crate) fn config(&self) -> Option<ConfigText> {
+        self.0.lock().unwrap().configs.last().map(|stored| stored.config.clone())
+    }
+}
