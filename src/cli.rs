@@ -1,6 +1,7 @@
 //! The command line: one file a command. Results on standard output, words about them on standard error.
 
 mod ask;
+mod audit;
 mod check;
 mod client;
 mod demo;
@@ -80,6 +81,8 @@ enum Command {
     Status,
     /// Show past runs, or one run whole
     History(history::Options),
+    /// Judge a journal, and a log of the cloud, by what sunup promises
+    Audit(audit::Options),
 }
 
 /// Runs the program.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),
+        Command::Audit(options) => audit::main(&cli.common, &options),
     };
     match done {
         Ok(exit) => exit.code(),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::history::{Deed, Micros, Read, Request, State};
+use super::history::{Deed, Fault, Micros, Read, Request, SECOND, State, Wrong};
 
 /// What a log of the cloud tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,8 +15,8 @@ pub struct CloudLog {
     pub reads: Vec<Read>,
     /// Changes of state.
     pub states: Vec<State>,
-    /// The moments of all requests that met a fault, and the fault.
-    pub faults: Vec<(Micros, String)>,
+    /// The requests that met a fault.
+    pub faults: Vec<Fault>,
 }
 
 /// Why a log was not understood.
@@ -29,6 +29,8 @@ pub struct LogError {
     pub what: String,
 }
 
+/// How long a fault of one request may keep what follows back.
+const FAULT_LASTS: Micros = 15 * SECOND;
 /// How long after its arrival an answer is taken to have been heard, where the log cannot tell.
 const HEARD_AFTER: Micros = 0;
 
@@ -79,13 +81,19 @@ fn take(
         return Some(());
     }
     let fault = value.get("fault").and_then(Value::as_str);
-    if let Some(fault) = fault {
-        log.faults.push((at, fault.to_owned()));
+    if fault.is_some() {
+        let server = servers.first().filter(|_| servers.len() == 1).cloned();
+        log.faults.push(Fault { from: at, to: at + FAULT_LASTS, wrong: Wrong::Cloud, server });
     }
     let (operation, status) = (value.get("operation")?.as_str()?, value.get("status")?.as_i64()?);
     match Deed::from_word(operation) {
         Some(deed) => {
             let heard = (fault.is_none() && status > 0).then_some(at + HEARD_AFTER);
+            // What has not changed yet is taken to be where it can be asked.
+            for server in &servers {
+                let status = if deed == Deed::Start { "NSTOP" } else { "RUN" };
+                now.entry(server.clone()).or_insert_with(|| (status.to_owned(), "NULL".to_owned()));
+            }
             let (took, signed) = (Vec::new(), None);
             log.requests.push(Request { left: at, at, deed, servers, took, status, heard, signed });
         }

@@ -312,6 +312,8 @@ pub struct History {
     pub snapshots: Vec<Journal>,
     /// Whether the cloud's side is known at all.
     pub cloud_known: bool,
+    /// Whether it is known what went wrong: only then something can be said to have had no cause.
+    pub faults_known: bool,
     /// What the cloud was asked to do.
     pub requests: Vec<Request>,
     /// What it showed.

@@ -30,6 +30,60 @@ pub async fn read(path: &Path) -> Result<Journal, ReadError> {
     journal
 }
 
+/// A configuration that was in force, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Since when, wall time.
+    pub since: i64,
+    /// Its text.
+    pub text: String,
+    /// What its calendars rested on, as JSON.
+    pub sources: String,
+}
+
+/// How far a rule is decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Covered {
+    /// The rule.
+    pub rule: String,
+    /// Up to which moment, wall time.
+    pub until: i64,
+}
+
+/// The configurations that were in force, oldest first.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn configurations(path: &Path) -> Result<Vec<Configuration>, ReadError> {
+    let sql =
+        "SELECT l.since, c.text, c.sources FROM config_log l JOIN configs c ON c.hash = l.hash ORDER BY l.id";
+    let of_row = |row: &SqliteRow| {
+        Ok(Configuration {
+            since: row.try_get("since")?,
+            text: row.try_get("text")?,
+            sources: row.try_get("sources")?,
+        })
+    };
+    rows(path, sql).await?.iter().map(of_row).collect()
+}
+
+/// How far each rule is decided.
+///
+/// # Errors
+/// [`ReadError`].
+pub async fn covered(path: &Path) -> Result<Vec<Covered>, ReadError> {
+    let of_row = |row: &SqliteRow| Ok(Covered { rule: row.try_get("rule")?, until: row.try_get("until")? });
+    rows(path, "SELECT rule, until FROM marks ORDER BY rule").await?.iter().map(of_row).collect()
+}
+
+async fn rows(path: &Path, sql: &'static str) -> Result<Vec<SqliteRow>, ReadError> {
+    let options = SqliteConnectOptions::new().filename(path).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    let rows = sqlx::query(sql).fetch_all(&pool).await;
+    pool.close().await;
+    Ok(rows?)
+}
+
 async fn read_all(pool: &SqlitePool) -> Result<Journal, ReadError> {
     // One transaction: what is read belongs together.
     let mut tx = pool.begin().await?;

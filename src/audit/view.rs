@@ -106,9 +106,12 @@ impl<'a> View<'a> {
     fn open_while(&self, attempt: &Attempt) -> Interval {
         let from = self.durable_at(attempt);
         let to = self.answered_at(attempt).unwrap_or(self.history.until);
-        // Where moments are dated by the machine's clock alone, they are a little uncertain.
-        let tolerance = if self.history.durable.is_empty() { TOLERANCE } else { 0 };
-        Interval { from, to: to.max(from) + tolerance }
+        Interval { from, to: to.max(from) + self.tolerance() }
+    }
+
+    /// Where moments are dated by the machine's clock alone, they are a little uncertain.
+    pub(super) fn tolerance(&self) -> Micros {
+        if self.history.durable.is_empty() { TOLERANCE } else { 0 }
     }
 
     /// When an attempt became durable, true time.

@@ -17,6 +17,7 @@ use crate::domain::name::{AccountName, Action, AttemptId, GroupName, ServerId, S
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probe;
 use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, later, wish};
+use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::Scope;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Intent, Waiver};
@@ -389,8 +390,10 @@ fn intend(
         let target = book.runs.get(&candidate.run).and_then(|run| run.targets.get(&candidate.server));
         groups.extend(target.into_iter().flat_map(|target| target.groups.iter().cloned()));
         book.happen(draft, candidate.run, &candidate.server, &Event::Asked(attempt));
-        not_after =
-            not_after.min(candidate.window_end.saturating_sub(ATTEMPT_LIMIT).unwrap_or(candidate.window_end));
+        if !is_planted(Bug::WindowIgnored) {
+            let latest = candidate.window_end.saturating_sub(ATTEMPT_LIMIT).unwrap_or(candidate.window_end);
+            not_after = not_after.min(latest);
+        }
         if !servers.contains(&candidate.server.no) {
             servers.push(candidate.server.no.clone());
             book.touched.insert(candidate.server.clone(), draft.now);

@@ -55,6 +55,7 @@ fn kill_on_one_bench(seed: u64) {
     for server in 1001..1001 + 2 * KILLS {
         judge(&bench, &server.to_string());
     }
+    bench.audit();
 }
 
 /// Between two start requests of a server there is a read, and the second finds it neither running nor on its way.

@@ -132,6 +132,15 @@ impl Bench {
         })
     }
 
+    /// Has the journal and the sandbox's log judged by the checker: nothing may be broken.
+    pub(crate) fn audit(&self) {
+        let log = self.path("sandbox.log");
+        let judged = self.output(&["audit", "--log", &log.display().to_string()]);
+        let (out, err) = (String::from_utf8_lossy(&judged.stdout), String::from_utf8_lossy(&judged.stderr));
+        assert!(judged.status.success(), "{out}\n{err}\n{}", self.daemon_log());
+        assert!(err.contains("every record is as it must be"), "{err}");
+    }
+
     pub(crate) fn daemon_log(&self) -> String {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }

@@ -4,6 +4,7 @@
 
 mod chance;
 mod cloud;
+mod damage;
 #[path = "../common/memory.rs"]
 mod memory;
 mod outside;

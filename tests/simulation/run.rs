@@ -250,6 +250,7 @@ impl Simulation {
                 journal,
                 snapshots: self.snapshots,
                 cloud_known: true,
+                faults_known: true,
                 requests: std::mem::take(&mut truth.requests),
                 reads: std::mem::take(&mut truth.reads),
                 states: std::mem::take(&mut truth.states),

@@ -153,7 +153,7 @@ fn causes(kind: &str) -> &'static [Wrong] {
 }
 
 pub(super) fn miss_cause(view: &View<'_>) -> Vec<Violation> {
-    if view.history.faults.is_empty() && !view.history.cloud_known {
+    if !view.history.faults_known {
         return Vec::new();
     }
     let ranges = view.history.journal.missed.iter().filter(|missed| missed.withdrawn.is_none());
@@ -222,7 +222,7 @@ pub(super) fn target_set(view: &View<'_>) -> Vec<Violation> {
 }
 
 pub(super) fn unfulfilled(view: &View<'_>) -> Vec<Violation> {
-    if !view.history.cloud_known {
+    if !view.history.cloud_known || !view.history.faults_known {
         return Vec::new();
     }
     let mut found = Vec::new();

@@ -23,6 +23,11 @@ fn may_have_worked(view: &View<'_>, target: &Target) -> bool {
     results.any(|result| result != "not-sent")
 }
 
+/// Whether the state of a target's server is known by then: a log may begin with the first change.
+fn is_known(view: &View<'_>, target: &Target, by: i64) -> bool {
+    view.history.cloud_known && view.state_at(&target.server, by).is_some()
+}
+
 fn is_goal(deed: Deed) -> impl Fn(&State) -> bool {
     move |state| deed.is_goal(&state.status, &state.operation)
 }
@@ -57,7 +62,7 @@ pub(super) fn false_goal(view: &View<'_>) -> Vec<Violation> {
         }
         let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at));
         let stretch = (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE);
-        if view.history.cloud_known && !view.was(&target.server, stretch, is_goal(run.deed)) {
+        if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(run.deed)) {
             found.push(violation(view, Rule::FalseGoal, (run, target), "the server was never there"));
         }
     }
@@ -82,7 +87,7 @@ pub(super) fn false_already(view: &View<'_>) -> Vec<Violation> {
                 (run, target),
                 "a request of the run may have done it",
             ));
-        } else if view.history.cloud_known && !view.was(&target.server, stretch, is_goal(run.deed)) {
+        } else if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(run.deed)) {
             found.push(violation(view, Rule::FalseAlready, (run, target), "the server was not there"));
         }
     }
@@ -145,7 +150,7 @@ pub(super) fn false_failure(view: &View<'_>) -> Vec<Violation> {
             Wrong::Keys,
         ];
         let could_see = !view.was_wrong((ended - 120 * SECOND, ended), &blinded, Some(&target.server));
-        if view.history.cloud_known && long_there && could_see {
+        if view.history.faults_known && long_there && could_see {
             found.push(violation(
                 view,
                 Rule::FalseFailure,

@@ -29,6 +29,13 @@ pub(super) fn late(view: &View<'_>) -> Vec<Violation> {
 
 fn outside(view: &View<'_>, rule: Rule, when: &str, is: impl Fn(Micros, &Run) -> bool) -> Vec<Violation> {
     let mut found = Vec::new();
+    // Where the cloud's side is not known, the intents tell.
+    for attempt in view.history.journal.attempts.iter().filter(|_| !view.history.cloud_known) {
+        for run in runs_of(view, attempt).into_iter().filter(|run| is(attempt.intended, run)) {
+            let what = format!("a request of run {} was to leave {when}", run.id);
+            found.push(Trace::default().run(view, run).attempt(view, attempt).shows(view, rule, what));
+        }
+    }
     for (request, attempt) in view.history.requests.iter().zip(&view.attempt_of) {
         let Some(attempt) = attempt else { continue };
         let left = view.wall(request.left);
@@ -59,7 +66,9 @@ pub(super) fn unrecorded(view: &View<'_>) -> Vec<Violation> {
 
 pub(super) fn surplus(view: &View<'_>) -> Vec<Violation> {
     let mut effects: BTreeMap<(&str, Deed), Vec<&Request>> = BTreeMap::new();
+    let mut all: BTreeMap<&str, Vec<Micros>> = BTreeMap::new();
     for (request, _, server) in view.effects() {
+        all.entry(server).or_default().push(request.at);
         effects.entry((server, request.deed)).or_default().push(request);
     }
     let mut wanted: BTreeMap<(&str, Deed), Vec<Interval>> = BTreeMap::new();
@@ -77,15 +86,12 @@ pub(super) fn surplus(view: &View<'_>) -> Vec<Violation> {
             wanted.entry((&target.server, run.deed)).or_default().push(interval);
         }
     }
+    all.values_mut().for_each(|moments| moments.sort_unstable());
     let mut found = Vec::new();
     for ((server, deed), mut requests) in effects {
         requests.sort_by_key(|request| request.at);
-        let lasting: Vec<&Request> = requests
-            .iter()
-            .enumerate()
-            .filter(|(index, request)| !was_undone(view, server, request, requests.get(index + 1).copied()))
-            .map(|(_, request)| *request)
-            .collect();
+        let undone = |request: &&Request| was_undone(view, server, request, next_for(&all, server, request));
+        let lasting: Vec<&Request> = requests.iter().copied().filter(|request| !undone(request)).collect();
         let points: Vec<Micros> = lasting.iter().map(|request| view.wall(request.left)).collect();
         let intervals = wanted.get(&(server, deed)).map_or(&[][..], Vec::as_slice);
         for (request, _) in
@@ -99,13 +105,18 @@ pub(super) fn surplus(view: &View<'_>) -> Vec<Violation> {
     found
 }
 
-/// Whether a server came back to where it can be asked before the next request for it: it fell back, or somebody undid it.
-fn was_undone(view: &View<'_>, server: &str, request: &Request, next: Option<&Request>) -> bool {
-    let until = next.map_or(view.history.until, |next| next.at);
-    next.is_some()
-        && view.was(server, (request.at + 1, until - 1), |state| {
+/// When the next request of ours set the server off, whatever it asked for.
+fn next_for(all: &BTreeMap<&str, Vec<Micros>>, server: &str, request: &Request) -> Option<Micros> {
+    all.get(server)?.iter().copied().find(|at| *at > request.at)
+}
+
+/// Whether a server came back to where it can be asked before anything else was asked: it fell back, or somebody undid it.
+fn was_undone(view: &View<'_>, server: &str, request: &Request, next: Option<Micros>) -> bool {
+    next.is_some_and(|next| {
+        view.was(server, (request.at + 1, next - 1), |state| {
             state.at > request.at && request.deed.is_askable(&state.status, &state.operation)
         })
+    })
 }
 
 pub(super) fn blind_repeat(view: &View<'_>) -> Vec<Violation> {
@@ -154,7 +165,7 @@ fn is_justified(
     let given_up = attempt.and_then(|attempt| view.answered_at(attempt));
     let ended = first.heard.or(given_up).unwrap_or(first.at).min(second.left);
     view.shows_of(server).any(|(read, status, operation)| {
-        read.began >= ended - TOLERANCE
+        read.began >= ended - view.tolerance()
             && read.ended <= second.left
             && second.deed.is_askable(status, operation)
     })
