@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::account::AccountState;
 use super::book::Book;
 use super::dispatch::Alarm;
 use crate::domain::budget::Turn;
@@ -52,9 +51,14 @@ pub(super) fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &
     }
 }
 
-/// Whether a request repeats what failed for no reason of its servers'.
-pub(super) fn turn_of(state: &AccountState, batch: &[Candidate]) -> Turn {
-    let again = |candidate: &Candidate| state.troubled.contains(&candidate.server.no);
+/// Whether a request repeats what failed for no reason of its servers'. The first one of a run repeats nothing.
+pub(super) fn turn_of(book: &Book, account: &AccountName, batch: &[Candidate]) -> Turn {
+    let troubled = book.accounts.get(account).map(|state| &state.troubled);
+    let again = |candidate: &Candidate| {
+        let target = book.runs.get(&candidate.run).and_then(|run| run.targets.get(&candidate.server));
+        let was_asked = target.is_some_and(|target| target.progress.attempts > 0);
+        was_asked && troubled.is_some_and(|troubled| troubled.contains(&candidate.server.no))
+    };
     if batch.iter().all(again) { Turn::Again } else { Turn::First }
 }
 

@@ -317,10 +317,10 @@ fn ask(
                 alarm.at(free_at);
                 continue;
             }
+            let turn = turn_of(book, account, &batch);
             let Some(state) = book.accounts.get_mut(account) else {
                 return;
             };
-            let turn = turn_of(state, &batch);
             if let Some(free_at) = state.budget.retry_from(now).filter(|_| turn == Turn::Again) {
                 alarm.at(free_at);
                 continue;

@@ -1,6 +1,6 @@
 //! Coming back: absences, wrong clocks, outages. What was missed, why, and at what cost.
 
-use crate::world::World;
+use crate::world::{Fate, World};
 
 const MORNING: &str = "[rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"web\"]\n";
 const DAY: i64 = 86_400;
@@ -129,4 +129,26 @@ async fn ten_minutes_without_the_cloud_cost_few_requests_and_heal_at_once() {
     assert!(healed.last().unwrap().as_str() <= "09:00:10", "{healed:?}");
     let told = world.told().await;
     assert!(told.iter().all(|line| line.contains(" done: ")), "{told:?}");
+}
+
+#[tokio::test]
+async fn what_was_lost_in_the_evening_does_not_slow_the_morning_down() {
+    // Each server in a request of its own, and no answer in the evening although everything was done.
+    let numbers: Vec<String> = (1001..1041).map(|no| format!("\"{no}\"")).collect();
+    let text = format!(
+        "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\nbatch = 1\n[groups.all]\nservers = [{}]\n\
+         [rules.night]\ncron = \"0 20 * * *\"\nstop = [\"all\"]\n[rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"all\"]\n",
+        numbers.join(", ")
+    );
+    let running = |_: u32, server: &mut sunup::sandbox::model::Server| server.status = "RUN".into();
+    let mut world =
+        World::at("2026-11-23T19:50:00Z").only(&text).fleet(40, running).fates(&[Fate::DoneUnheard; 40]);
+
+    world.run(14 * 3600).await;
+
+    let asked = world.asked();
+    let starts: Vec<&String> = asked.iter().filter(|line| line.contains("start")).collect();
+    assert_eq!(starts.len(), 40);
+    // Forty requests at five a second, not ten a minute.
+    assert!(starts.iter().all(|line| line.as_str() < "08:50:10"), "{starts:?}");
 }
