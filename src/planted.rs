@@ -57,8 +57,6 @@ bugs! {
     RestartForgets = "restart-forgets",
     /// A server that is never to be stopped is stopped.
     GuardIgnored = "guard-ignored",
-    /// Waits and limits go by the wall clock.
-    WallClockLease = "wall-clock-lease",
 }
 
 #[cfg(sunup_planted)]

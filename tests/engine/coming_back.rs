@@ -152,3 +152,48 @@ async fn what_was_lost_in_the_evening_does_not_slow_the_morning_down() {
     // Forty requests at five a second, not ten a minute.
     assert!(starts.iter().all(|line| line.as_str() < "08:50:10"), "{starts:?}");
 }
+
+#[tokio::test]
+async fn whoever_stood_still_looks_before_it_gives_a_server_up() {
+    let text = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[groups.web]\nservers = [\"1001\"]\nboot_within = \"30s\"\n";
+    let mut world = World::at("2026-11-23T08:49:00Z").only(&format!("{text}{MORNING}"));
+    let outside = world.outside.clone();
+    let stall = tokio::spawn(async move {
+        // The answer cannot be recorded for most of a minute; the server runs after 20 s of it.
+        while outside.lock().unwrap().asked.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        outside.lock().unwrap().store_fails = true;
+    });
+
+    world.run(600).await;
+
+    stall.await.unwrap();
+    assert_eq!(world.told().await, ["rule morning done: 1001 started"]);
+    assert!(
+        world.notices().iter().any(|notice| notice.contains("cannot be written")),
+        "{:?}",
+        world.notices()
+    );
+}
+
+#[tokio::test]
+async fn a_limit_is_as_long_as_it_was_when_the_clock_is_set() {
+    let text = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[groups.web]\nservers = [\"1001\"]\n";
+    let slow = |_: u32, server: &mut sunup::sandbox::model::Server| server.boot = (300_000_000, 300_000_000);
+    let mut world = World::at("2026-11-23T08:49:00Z").only(&format!("{text}{MORNING}")).fleet(1, slow);
+    let outside = world.outside.clone();
+    let step = tokio::spawn(async move {
+        // A server that takes five minutes of its ten, and somebody who sets the clock to another day meanwhile.
+        while outside.lock().unwrap().asked.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        outside.lock().unwrap().wall += jiff::SignedDuration::from_secs(DAY);
+    });
+
+    world.run(DAY.unsigned_abs() + 1200).await;
+
+    step.await.unwrap();
+    let told = world.told().await;
+    assert!(told.contains(&"rule morning done: 1001 started".to_owned()), "{told:?}");
+}

@@ -436,7 +436,7 @@ impl Store for Fragile {
             if outside.store_fails && !turn.is_empty() {
                 // Time passes while the disk is full; a minute later it is not.
                 outside.advance(Duration::from_secs(10));
-                outside.store_fails = outside.wall < outside.until && outside.wall.as_second() % 60 != 0;
+                outside.store_fails = outside.wall < outside.until && outside.wall.as_second() % 60 >= 10;
                 true
             } else {
                 false
