@@ -40,7 +40,7 @@ fn days() -> i64 {
 /// How to see a seed again.
 fn command(seed: u64) -> String {
     format!(
-        "SUNUP_SEEDS={seed}..{} SUNUP_DAYS={} cargo test --test simulation histories -- --nocapture",
+        "SUNUP_SEEDS={seed}..{} SUNUP_DAYS={} cargo test --test simulation histories_with -- --nocapture",
         seed + 1,
         days()
     )
