@@ -23,8 +23,7 @@ pub enum ReadError {
 /// # Errors
 /// [`ReadError`].
 pub async fn read(path: &Path) -> Result<Journal, ReadError> {
-    let options = SqliteConnectOptions::new().filename(path).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    let pool = open(path).await?;
     let journal = read_all(&pool).await;
     pool.close().await;
     journal
@@ -76,9 +75,13 @@ pub async fn covered(path: &Path) -> Result<Vec<Covered>, ReadError> {
     rows(path, "SELECT rule, until FROM marks ORDER BY rule").await?.iter().map(of_row).collect()
 }
 
-async fn rows(path: &Path, sql: &'static str) -> Result<Vec<SqliteRow>, ReadError> {
+async fn open(path: &Path) -> Result<SqlitePool, sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(path).read_only(true);
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+    SqlitePoolOptions::new().max_connections(1).connect_with(options).await
+}
+
+async fn rows(path: &Path, sql: &'static str) -> Result<Vec<SqliteRow>, ReadError> {
+    let pool = open(path).await?;
     let rows = sqlx::query(sql).fetch_all(&pool).await;
     pool.close().await;
     Ok(rows?)

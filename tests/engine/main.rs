@@ -7,5 +7,7 @@ mod order;
 mod plan_and_deed;
 mod promises;
 mod schedules;
+#[path = "../common/shown.rs"]
+mod shown;
 mod sky;
 mod world;

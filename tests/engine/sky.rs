@@ -11,7 +11,6 @@ use sunup::domain::name::{Action, ServerNo};
 use sunup::domain::outcome::{Reason, ReasonKind};
 use sunup::domain::probe::{Probe, Probed};
 use sunup::domain::retry::{Answer, Layer, Refusal};
-use sunup::domain::server::{Condition, Traits};
 use sunup::ports::cloud::{
     ClockVerdict, Cloud, Exchange, Inventory, ReadError, ReadTrouble, Scope, ServerView,
 };
@@ -20,6 +19,7 @@ use sunup::ports::notifier::{Notice, Notifier};
 use sunup::ports::prober::Prober;
 use sunup::sandbox::model::{Deed, Mishap, Server};
 
+use crate::shown::view;
 use crate::world::{Outside, Shared};
 
 /// What a mutating request meets.
@@ -67,7 +67,8 @@ impl Sky {
     fn views(&self, outside: &mut Outside) -> Vec<ServerView> {
         let now = outside.micros();
         outside.model.advance(now);
-        outside.model.of_account(&self.key).map(view).collect()
+        let shown = |server: &Server| view(server, &server.status, &server.operation);
+        outside.model.of_account(&self.key).map(shown).collect()
     }
 
     /// Why reads of this account fail now.
@@ -82,20 +83,6 @@ impl Sky {
             ReadError { reason, trouble: ReadTrouble::Keys }
         })
     }
-}
-
-fn view(server: &Server) -> ServerView {
-    let traits = Traits {
-        name: Some(server.name.clone()),
-        vpc: server.vpc.clone(),
-        subnet: server.subnet.clone(),
-        zone: server.zone.clone(),
-        spec: server.spec.clone(),
-        hypervisor: server.hypervisor.clone(),
-        ..Traits::default()
-    };
-    let condition = Condition::from_codes(&server.status, &server.operation);
-    ServerView { no: ServerNo::parse(&server.no).unwrap(), traits, condition, booted: None }
 }
 
 pub(crate) struct Knocker(pub(crate) Shared);

@@ -10,16 +10,16 @@ use sunup::domain::name::{Action, ServerNo};
 use sunup::domain::outcome::{Reason, ReasonKind};
 use sunup::domain::probe::{Probe, Probed};
 use sunup::domain::retry::{Answer, Layer, Refusal};
-use sunup::domain::server::{Condition, Traits};
 use sunup::domain::target::ATTEMPT_LIMIT;
 use sunup::ports::cloud::{
     ClockVerdict, Cloud, Exchange, Inventory, ReadError, ReadTrouble, Scope, ServerView,
 };
 use sunup::ports::host::Host;
 use sunup::ports::prober::Prober;
-use sunup::sandbox::model::{Deed, Mishap, Server};
+use sunup::sandbox::model::{Deed, Mishap};
 
 use crate::outside::{Crash, Outside, Truth};
+use crate::shown::view;
 
 /// The access key and the secret of the simulation: they must stand nowhere.
 pub(crate) const SECRETS: [&str; 2] = ["sim-access-key-7f3a", "sim-secret-key-91bc"];
@@ -121,23 +121,6 @@ impl Truth {
         }
         self.reads.push(Read { began, ended: now, shown });
         views
-    }
-}
-
-fn view(server: &Server, status: &str, operation: &str) -> ServerView {
-    ServerView {
-        no: ServerNo::parse(&server.no).unwrap(),
-        traits: Traits {
-            name: Some(server.name.clone()),
-            vpc: server.vpc.clone(),
-            subnet: server.subnet.clone(),
-            zone: server.zone.clone(),
-            spec: server.spec.clone(),
-            hypervisor: server.hypervisor.clone(),
-            ..Traits::default()
-        },
-        condition: Condition::from_codes(status, operation),
-        booted: None,
     }
 }
 

@@ -12,6 +12,8 @@ mod outside;
 mod planted;
 mod run;
 mod scenario;
+#[path = "../common/shown.rs"]
+mod shown;
 
 use std::ops::Range;
 

@@ -28,6 +28,11 @@ fn is_known(view: &View<'_>, target: &Target, by: i64) -> bool {
     view.history.cloud_known && view.state_at(&target.server, by).is_some()
 }
 
+/// When a target ended, true time; the end of what was watched while it is open.
+fn ended_at(view: &View<'_>, target: &Target) -> i64 {
+    target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at))
+}
+
 fn is_goal(deed: Deed) -> impl Fn(&State) -> bool {
     move |state| deed.is_goal(&state.status, &state.operation)
 }
@@ -38,7 +43,7 @@ fn violation(view: &View<'_>, rule: Rule, (run, target): (&Run, &Target), what: 
     for attempt in view.attempts_for(run.id, &target.server) {
         trace = trace.attempt(view, attempt);
     }
-    let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at));
+    let ended = ended_at(view, target);
     if let Some(state) = view.state_at(&target.server, ended) {
         trace = trace.state(state);
     }
@@ -60,7 +65,7 @@ pub(super) fn false_goal(view: &View<'_>) -> Vec<Violation> {
             found.push(violation(view, Rule::FalseGoal, (run, target), "nothing was ever asked"));
             continue;
         }
-        let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at));
+        let ended = ended_at(view, target);
         let stretch = (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE);
         if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(run.deed)) {
             found.push(violation(view, Rule::FalseGoal, (run, target), "the server was never there"));
@@ -78,7 +83,7 @@ pub(super) fn false_already(view: &View<'_>) -> Vec<Violation> {
                 .as_ref()
                 .is_some_and(|(_, result)| matches!(result.as_str(), "accepted" | "unanswered"))
         });
-        let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at));
+        let ended = ended_at(view, target);
         let stretch = (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE);
         if accepted {
             found.push(violation(
@@ -122,7 +127,7 @@ pub(super) fn false_unknown(view: &View<'_>) -> Vec<Violation> {
 pub(super) fn false_failure(view: &View<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for (run, target) in with(view, &["failed"]) {
-        let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at));
+        let ended = ended_at(view, target);
         let never_asked =
             !may_have_worked(view, target) && !matches!(target.kind(), "too-slow" | "removed" | "gone");
         // Another run's request may have been its own, too.
