@@ -16,7 +16,8 @@ use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use sunup::domain::target::{Progress, State};
 use sunup::ports::store::{
     Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, Doubtful, End, Entry, HistoryQuery,
-    Intent, MissedRange, Origin, Resolution, RunHead, Store, StoreError, Target, Turn, Waiver, Withdrawn,
+    Intent, MissedRange, Origin, Resolution, RunHead, Store, StoreError, StoredConfig, Target, Turn, Waiver,
+    Withdrawn,
 };
 
 fn at(seconds: u64) -> Timestamp {
@@ -244,12 +245,23 @@ async fn keeps_the_configuration_that_was_last_in_force(store: &dyn Store) {
     for (text, sources, moment) in
         [("a", "", 1), ("b", "", 2), ("b", "", 3), ("a", "", 4), ("a", "{}", 5), ("a", "{}", 6)]
     {
-        store.record(&Turn { config: Some(config(text, sources)), ..turn(moment) }).await.unwrap();
+        store
+            .record(&Turn {
+                config: Some(StoredConfig { config: config(text, sources), since: at(moment) }),
+                ..turn(moment)
+            })
+            .await
+            .unwrap();
     }
 
     let last = store.last_config().await.unwrap().unwrap();
 
     assert_eq!((last.config, last.since), (config("a", "{}"), at(5)));
+
+    // A clock far ahead had recorded it, and the right one tells since when it holds.
+    let again = StoredConfig { config: config("a", "{}"), since: at(3) };
+    store.record(&Turn { config: Some(again), ..turn(7) }).await.unwrap();
+    assert_eq!(store.last_config().await.unwrap().unwrap().since, at(3));
 }
 
 async fn forgets_only_what_has_ended(store: &dyn Store) {

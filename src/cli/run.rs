@@ -20,7 +20,7 @@ use crate::daemon::engine::{Input, Mode, config_text};
 use crate::daemon::signals::{self, Wanted};
 use crate::daemon::systemd;
 use crate::ports::clock::Clock;
-use crate::ports::store::{Store, StoreError, Turn};
+use crate::ports::store::{Store, StoreError, StoredConfig, Turn};
 use crate::settings::sources::Sources;
 use crate::settings::{Loaded, LogLevel, Settings};
 
@@ -146,7 +146,7 @@ async fn until_the_end(
 /// together with the marks that rest on them.
 async fn keep_first(store: &SqliteStore, beginning: &Beginning, now: Timestamp) -> anyhow::Result<()> {
     if beginning.old.is_none() && store.last_config().await?.is_none() {
-        let config = Some(config_text(&beginning.settings));
+        let config = Some(StoredConfig { config: config_text(&beginning.settings), since: now });
         store.record(&Turn { at: Some(now), config, ..Turn::default() }).await?;
     }
     Ok(())

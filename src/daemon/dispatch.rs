@@ -43,6 +43,7 @@ pub(super) enum Act {
         account: AccountName,
         action: Action,
         servers: Vec<ServerNo>,
+        decided: Timestamp,
         not_after: Timestamp,
     },
     Look {
@@ -413,7 +414,7 @@ fn intend(
     if let Some(state) = book.accounts.get_mut(account) {
         state.asks_open += 1;
     }
-    Act::Ask { attempt, account: account.clone(), action, servers, not_after }
+    Act::Ask { attempt, account: account.clone(), action, servers, decided: draft.now, not_after }
 }
 
 fn look(

@@ -32,7 +32,7 @@ use crate::domain::target::{Event, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::clock::{Timer, Woken};
 use crate::ports::notifier::{Notice, NoticeKind, Urgency};
-use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery};
+use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery, StoredConfig};
 use crate::settings::Settings;
 use crate::settings::sources::Sources;
 
@@ -223,9 +223,12 @@ impl Engine {
                 self.look_at_unfinished(draft);
                 if let Some(marks) = marks {
                     let old = self.parts.old_settings.take();
-                    adopt(&mut self.book, draft, marks, old.as_ref(), &self.absence);
+                    // Rules came into force when the program began, not when it could first trust the clock.
+                    let since = draft.now.saturating_sub(self.watch.age()).unwrap_or(draft.now);
+                    adopt(&mut self.book, draft, marks, old.as_ref(), &self.absence, since);
                     if self.parts.config_problem.is_none() {
-                        draft.turn.config = Some(config_text(&self.parts.settings));
+                        let config = config_text(&self.parts.settings);
+                        draft.turn.config = Some(StoredConfig { config, since });
                     }
                 }
             }
@@ -438,8 +441,9 @@ impl Engine {
             let talk = Talk { account, generation, line: state.line.clone(), clock, reports };
             let io = &self.parts.io;
             match act {
-                Act::Ask { attempt, action, servers, not_after, .. } => {
-                    self.tasks.spawn_on(talk.ask(attempt, action, servers, not_after), io);
+                Act::Ask { attempt, action, servers, decided, not_after, .. } => {
+                    let while_true = decided..=not_after;
+                    self.tasks.spawn_on(talk.ask(attempt, action, servers, while_true), io);
                 }
                 Act::Look { servers, limit, .. } => {
                     let epoch = self.watch.epoch();

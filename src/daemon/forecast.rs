@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::account::AccountState;
 use super::book::{Book, Draft};
 use super::dispatch::Looks;
 use super::view;
@@ -126,7 +127,10 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
         let last = coming.occurrence.due.saturating_sub(TOLD_BEFORE).unwrap_or(now);
         let own = groups.iter().filter_map(|name| book.settings.groups.get(name)).map(|group| &group.account);
         let mut own = own.filter_map(|name| book.accounts.get(name));
-        let is_reading = now < last && own.any(|account| account.listing || account.looking);
+        // So is one that has not begun: whoever starts shortly before something is due has read nothing yet.
+        let has_to_come =
+            |account: &AccountState| account.listing || account.looking || account.told.is_none();
+        let is_reading = now < last && !all_seen && own.any(has_to_come);
         if is_reading && now >= latest {
             looks.wake_at(last);
         }

@@ -1,5 +1,6 @@
 //! The tasks that talk to the cloud. Each owns one exchange and reports it to the engine.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,20 +31,19 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Sends one request, unless its time has passed while the intent was being recorded.
+    /// Sends one request, unless its time has passed or the clock was set back while the intent was being recorded.
+    ///
+    /// `while_true`: from when it was decided until when that may be acted on, on the wall clock.
     pub(super) async fn ask(
         self,
         attempt: AttemptId,
         action: Action,
         servers: Vec<ServerNo>,
-        not_after: Timestamp,
+        while_true: RangeInclusive<Timestamp>,
     ) {
-        let exchange = if self.clock.now() > not_after {
-            let reason =
-                Reason::new(ReasonKind::Store, "recording the intent took too long, so nothing was sent");
-            Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard }
-        } else {
-            self.line.cloud.ask(action, &servers, not_after).await
+        let exchange = match still_true(&while_true, self.clock.now()) {
+            Ok(()) => self.line.cloud.ask(action, &servers, *while_true.end()).await,
+            Err(reason) => Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard },
         };
         self.report(Input::Answered { attempt, exchange }).await;
     }
@@ -90,6 +90,19 @@ impl Talk {
     }
 }
 
+/// Whether what was decided may still be acted on.
+fn still_true(while_true: &RangeInclusive<Timestamp>, now: Timestamp) -> Result<(), Reason> {
+    if now > *while_true.end() {
+        let words = "recording the intent took too long, so nothing was sent";
+        return Err(Reason::new(ReasonKind::Store, words));
+    }
+    if now < *while_true.start() {
+        let words = "the clock was set back while the intent was being recorded, so nothing was sent";
+        return Err(Reason::new(ReasonKind::Clock, words));
+    }
+    Ok(())
+}
+
 /// Asks a probe's question and reports the answer.
 pub(super) async fn probe(
     prober: Arc<dyn Prober>,
@@ -100,4 +113,17 @@ pub(super) async fn probe(
     let answer = prober.probe(&probe, limit).await;
     // As above: nobody waits for reports at the very end.
     let _ = reports.send(Input::Probed { probe, answer }).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_decided_is_acted_on_neither_late_nor_under_a_clock_that_went_back() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let told = |now| still_true(&(at(100)..=at(110)), at(now)).map_err(|reason| reason.kind.word());
+
+        assert_eq!([99, 100, 110, 111].map(told), [Err("clock"), Ok(()), Ok(()), Err("store")]);
+    }
 }

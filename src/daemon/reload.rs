@@ -68,13 +68,14 @@ impl Difference {
 /// Takes the rules over as the journal left them. `old` is the configuration that was in force when the marks were made.
 ///
 /// A rule that is as it was goes on from its mark; the misses of one that is not are recorded by its old definition,
-/// and its new one begins now.
+/// and its new one begins `since`, when the program began.
 pub(super) fn adopt(
     book: &mut Book,
     draft: &mut Draft,
     marks: Vec<CoveredMark>,
     old: Option<&Settings>,
     absence: &Absence,
+    since: Timestamp,
 ) {
     let mut marks: BTreeMap<RuleName, CoveredMark> =
         marks.into_iter().map(|mark| (mark.rule.clone(), mark)).collect();
@@ -82,7 +83,7 @@ pub(super) fn adopt(
     for rule in rules {
         let was = old.and_then(|old| old.rules.get(&rule.name));
         let Some(mark) = marks.remove(&rule.name) else {
-            begin(book, draft, &rule, None);
+            begin(book, draft, &rule, None, since);
             continue;
         };
         let was = was.filter(|was| was.fingerprint() == mark.fingerprint);
@@ -101,19 +102,19 @@ pub(super) fn adopt(
         }
         match same_words.and_then(|was| common_since(was, &rule, until, draft.now)) {
             // Only calendars changed, and nothing whose window is open: the older ones say what was missed before.
-            Some(since) => {
-                record_misses(draft, same_words, (until, since), &book.kept, absence);
-                book.covered.insert(rule.name.clone(), since);
-                draft.turn.marks.push(book.mark_of(&rule, since));
+            Some(common) => {
+                record_misses(draft, same_words, (until, common), &book.kept, absence);
+                book.covered.insert(rule.name.clone(), common);
+                draft.turn.marks.push(book.mark_of(&rule, common));
             }
             None => {
-                close_old(draft, &mark, old, &book.kept, absence);
-                begin(book, draft, &rule, was);
+                close_old(draft, &mark, old, &book.kept, absence, since);
+                begin(book, draft, &rule, was, since.max(until));
             }
         }
     }
     for (name, mark) in marks {
-        close_old(draft, &mark, old, &book.kept, absence);
+        close_old(draft, &mark, old, &book.kept, absence, since);
         draft.turn.dropped_marks.push(name);
     }
     // What changed while nobody ran counts for the runs that were left open, too.
@@ -162,11 +163,11 @@ fn still_left(rule: &Rule, due: Timestamp, now: Timestamp) -> Option<Timestamp> 
     (rule.schedule.open_span(now).is_none() && !is_known).then_some(due)
 }
 
-fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>) {
-    book.covered.insert(rule.name.clone(), draft.now);
-    draft.turn.marks.push(book.mark_of(rule, draft.now));
-    if was.is_none_or(|was| was.schedule.open_span(draft.now).is_none()) {
-        say_if_open(rule, draft.now);
+fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>, since: Timestamp) {
+    book.covered.insert(rule.name.clone(), since);
+    draft.turn.marks.push(book.mark_of(rule, since));
+    if was.is_none_or(|was| was.schedule.open_span(since).is_none()) {
+        say_if_open(rule, since);
     }
 }
 
@@ -197,9 +198,17 @@ fn record_misses(
     }
 }
 
-fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, kept: &Kept, absence: &Absence) {
+/// Records what a rule as it was missed, up to the moment from which it is no longer in force.
+fn close_old(
+    draft: &mut Draft,
+    mark: &CoveredMark,
+    old: Option<&Settings>,
+    kept: &Kept,
+    absence: &Absence,
+    ended: Timestamp,
+) {
     // A closing edge that was left over, and that nobody carried out meanwhile.
-    if let Some(closes) = mark.closes.filter(|closes| *closes > mark.until && *closes <= draft.now) {
+    if let Some(closes) = mark.closes.filter(|closes| *closes > mark.until && *closes <= ended) {
         let (rule, action, cause) = (mark.rule.clone(), Action::Stop, absence.at(closes).clone());
         let (first, last, due_last) = (closes, closes, closes);
         let missed = MissedRange { rule, action, first, last, due_last, count: 1, cause, withdrawn: None };
@@ -213,7 +222,7 @@ fn close_old(draft: &mut Draft, mark: &CoveredMark, old: Option<&Settings>, kept
         );
         return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    record_misses(draft, Some(rule), (mark.until, draft.now), kept, absence);
+    record_misses(draft, Some(rule), (mark.until, ended), kept, absence);
 }
 
 /// Switches to new settings between two turns. All that was due by now has been claimed under the old ones.
@@ -237,7 +246,7 @@ pub(super) fn switch(
         let kept = book.left_open.remove(name).and_then(|due| still_left(rule, due, draft.now));
         let closes = same_words.and_then(|was| closing_of(was, rule, draft.now).or(kept));
         book.left_open.extend(closes.map(|closes| (name.clone(), closes)));
-        begin(book, draft, rule, was);
+        begin(book, draft, rule, was, draft.now);
     }
     for name in old.rules.keys().filter(|name| !settings.rules.contains_key(*name)) {
         book.covered.remove(name);

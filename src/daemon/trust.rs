@@ -44,6 +44,8 @@ pub(super) enum Step {
 /// The watch over the clock.
 #[derive(Debug)]
 pub(super) struct ClockWatch {
+    /// Time since boot when there was a watch first.
+    began: Duration,
     last: Reading,
     released: Timestamp,
     trust: Trust,
@@ -56,7 +58,13 @@ impl ClockWatch {
     /// `released` is a moment before which no right clock can be.
     pub(super) fn new(now: Reading, released: Timestamp) -> Self {
         let why = Reason::new(ReasonKind::Clock, "the clock has not been compared with the cloud's yet");
-        Self { last: now, released, trust: Trust::Held { why, ask_at: now.boot }, epoch: 0 }
+        let trust = Trust::Held { why, ask_at: now.boot };
+        Self { began: now.boot, last: now, released, trust, epoch: 0 }
+    }
+
+    /// For how long there has been a watch, which is as long as the program runs; no clock that is set changes it.
+    pub(super) fn age(&self) -> Duration {
+        self.last.boot.saturating_sub(self.began)
     }
 
     pub(super) fn trust(&self) -> &Trust {

@@ -256,7 +256,7 @@ pub struct Turn {
     /// Rules whose marks are dropped, because they are gone.
     pub dropped_marks: Vec<RuleName>,
     /// A configuration that comes into force with this turn's marks.
-    pub config: Option<ConfigText>,
+    pub config: Option<StoredConfig>,
     /// Late sights of ended targets.
     pub remarks: Vec<(RunId, ServerId, String)>,
 }
@@ -335,7 +335,7 @@ pub struct ConfigText {
 pub struct StoredConfig {
     /// The configuration.
     pub config: ConfigText,
-    /// When it came into force.
+    /// When it came into force; the earlier moment where the same one is recorded again.
     pub since: Timestamp,
 }
 

@@ -185,10 +185,11 @@ impl Held {
         }
         self.marks.extend(turn.marks.iter().map(|mark| (mark.rule.clone(), mark.clone())));
         self.marks.retain(|rule, _| !turn.dropped_marks.contains(rule));
-        if let Some(config) = &turn.config
-            && self.configs.last().is_none_or(|last| last.config != *config)
-        {
-            self.configs.push(StoredConfig { config: config.clone(), since: now });
+        if let Some(stored) = &turn.config {
+            match self.configs.last_mut() {
+                Some(last) if last.config == stored.config => last.since = last.since.min(stored.since),
+                _ => self.configs.push(stored.clone()),
+            }
         }
         Ok(Recorded { claimed })
     }

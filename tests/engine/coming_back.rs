@@ -72,6 +72,33 @@ async fn each_miss_names_what_kept_it_from_being_done() {
 }
 
 #[tokio::test]
+async fn what_comes_due_before_the_cloud_could_first_be_reached_is_not_lost() {
+    // The first start ever: nothing in the journal says since when the rules hold.
+    let mut world = World::at("2026-11-23T08:49:57Z").with(MORNING);
+    world.change(|outside| {
+        outside.outage =
+            Some(("2026-11-23T08:00:00Z".parse().unwrap(), "2026-11-23T08:50:08Z".parse().unwrap()));
+    });
+
+    world.run(600).await;
+
+    assert_eq!(world.told().await, ["rule morning done: 1001 started, 1002 started"]);
+}
+
+#[tokio::test]
+async fn what_closed_before_the_cloud_could_first_be_reached_is_recorded_as_missed() {
+    let mut world = World::at("2026-11-23T08:49:57Z").with(MORNING);
+    world.change(|outside| {
+        outside.outage =
+            Some(("2026-11-23T08:00:00Z".parse().unwrap(), "2026-11-23T11:50:00Z".parse().unwrap()));
+    });
+
+    world.run(4 * 3600).await;
+
+    assert_eq!(world.told().await, ["morning missed 1 (unreachable)"]);
+}
+
+#[tokio::test]
 async fn a_clock_from_before_this_release_acts_on_nothing_and_says_why() {
     let mut world = World::at("2026-11-22T08:45:00Z").with(MORNING);
     world.released = sunup::daemon::engine::RELEASED;

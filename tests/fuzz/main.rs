@@ -3,6 +3,8 @@
 //! In the gate: the corpus, every past finding, and mutations of them by a fixed seed. `scripts/long fuzz` mutates for a minute
 //! each parser.
 
+mod outside;
+
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};

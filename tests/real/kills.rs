@@ -1,5 +1,6 @@
 //! `kill -9` between claim and outcome: nothing is asked twice needlessly, and every occurrence has one outcome.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use serde_json::Value;
@@ -11,15 +12,34 @@ use crate::wait::until;
 const BENCHES: u64 = 4;
 const KILLS: u64 = 5;
 
+/// How many kills there are to be in all.
+#[expect(clippy::disallowed_methods, reason = "a test is told by its surroundings how often it kills")]
+fn wanted() -> u64 {
+    std::env::var("SUNUP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(BENCHES * KILLS)
+}
+
 #[test]
 fn killed_at_twenty_random_moments_no_server_is_asked_needlessly_and_every_occurrence_ends_once() {
     let seed = u64::from(std::process::id());
     println!("seed {seed}");
-    let benches: Vec<_> =
-        (0..BENCHES).map(|bench| thread::spawn(move || kill_on_one_bench(seed * 31 + bench))).collect();
-    for bench in benches {
-        bench.join().unwrap();
-    }
+    let rounds = wanted().div_ceil(BENCHES * KILLS);
+    // The long run has more of them side by side: they wait more than they work.
+    let side_by_side = if rounds > 1 { 4 * BENCHES } else { BENCHES };
+    let next = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..side_by_side {
+            scope.spawn(|| {
+                loop {
+                    let bench = next.fetch_add(1, Ordering::Relaxed);
+                    if bench >= rounds * BENCHES {
+                        return;
+                    }
+                    kill_on_one_bench(seed * 31 + bench);
+                }
+            });
+        }
+    });
+    println!("{} passed, 0 failed", rounds * BENCHES * KILLS);
 }
 
 fn kill_on_one_bench(seed: u64) {

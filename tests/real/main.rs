@@ -3,10 +3,15 @@
 mod calendars;
 mod commands;
 mod configuration;
+mod disk;
 mod groups;
 mod kills;
 mod main_path;
 mod plans;
+mod points;
+mod proxy;
 mod secrets;
+mod standstill;
 mod support;
+mod tracer;
 mod wait;

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
-use crate::wait::until;
+use crate::wait::{until, until_seldom};
 
 /// A process that is killed when the test ends.
 pub(crate) struct Process(pub(crate) Child);
@@ -41,6 +41,16 @@ pub(crate) struct Bench {
     pub(crate) folder: tempfile::TempDir,
     pub(crate) endpoint: String,
     _sandbox: Process,
+}
+
+impl Drop for Bench {
+    /// A test that fails shows what the daemon said and what the cloud saw.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let cloud = fs::read_to_string(self.path("sandbox.log")).unwrap_or_default();
+            println!("the daemon:\n{}the cloud:\n{cloud}", self.daemon_log());
+        }
+    }
 }
 
 impl Bench {
@@ -76,11 +86,15 @@ impl Bench {
 
     /// Writes the configuration: the account, and whatever the test adds.
     pub(crate) fn configure(&self, more: &str) {
+        self.configure_at(&self.endpoint, more);
+    }
+
+    /// The same with another address of the cloud, such as a proxy's.
+    pub(crate) fn configure_at(&self, endpoint: &str, more: &str) {
         let folder = self.folder.path().display();
         let text = format!(
-            "timezone = \"Asia/Seoul\"\n[accounts.main]\nendpoint = \"{}\"\nregion = \"KR\"\n\
-             access_key = {{ file = \"{folder}/access\" }}\nsecret_key = {{ file = \"{folder}/secret\" }}\n{more}",
-            self.endpoint
+            "timezone = \"Asia/Seoul\"\n[accounts.main]\nendpoint = \"{endpoint}\"\nregion = \"KR\"\n\
+             access_key = {{ file = \"{folder}/access\" }}\nsecret_key = {{ file = \"{folder}/secret\" }}\n{more}"
         );
         fs::write(self.path("sunup.toml"), text).unwrap();
     }
@@ -99,18 +113,43 @@ impl Bench {
 
     /// Starts the daemon; its log is added to `daemon.log`.
     pub(crate) fn daemon(&self) -> Process {
+        self.spawn(self.command(&["run"]))
+    }
+
+    /// Starts the daemon by way of another program that takes its command line, with some more of the environment.
+    pub(crate) fn daemon_by(&self, wrapper: &[&str], environment: &[(&str, &str)]) -> Process {
+        let run = self.command(&["run"]);
+        let mut command = Command::new(wrapper[0]);
+        command.args(&wrapper[1..]).arg(run.get_program()).args(run.get_args()).env_clear();
+        for (name, value) in run.get_envs() {
+            command.env(name, value.unwrap());
+        }
+        command.envs(environment.iter().copied()).current_dir(self.folder.path());
+        self.spawn(command)
+    }
+
+    fn spawn(&self, mut command: Command) -> Process {
         let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        Process(self.command(&["run"]).stdin(Stdio::null()).stderr(log).spawn().unwrap())
+        Process(command.stdin(Stdio::null()).stderr(log).spawn().unwrap())
+    }
+
+    /// Waits until a moment of the machine's clock.
+    pub(crate) fn wait_for(&self, moment: Timestamp) {
+        until("the moment has come", || (SystemClock.now() >= moment).then_some(()));
     }
 
     /// Starts the daemon and waits until rules are in force.
     pub(crate) fn daemon_in_force(&self) -> Process {
         let daemon = self.daemon();
-        until("rules are in force", || {
+        self.wait_until_in_force();
+        daemon
+    }
+
+    pub(crate) fn wait_until_in_force(&self) {
+        until_seldom("rules are in force", || {
             let status = self.status()?;
             (status["state"] == "running").then_some(())
         });
-        daemon
     }
 
     pub(crate) fn status(&self) -> Option<Value> {
@@ -125,7 +164,7 @@ impl Bench {
 
     /// Waits until the journal has `count` ended entries.
     pub(crate) fn ended(&self, count: usize) -> Vec<Value> {
-        until("the runs have ended", || {
+        until_seldom("the runs have ended", || {
             let ended: Vec<Value> =
                 self.history().into_iter().filter(|run| !run["outcome"].is_null()).collect();
             (ended.len() >= count).then_some(ended)

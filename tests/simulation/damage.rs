@@ -1,13 +1,13 @@
 //! The checker is checked: valid histories raise no alarm, and each kind of damage is found by the rule that is meant for it.
 
-use sunup::audit::history::{Attempt, Deed, History, Micros, Need, Request, SECOND, Sure, Target};
+use sunup::audit::history::{Attempt, Deed, History, Micros, Need, Owed, Request, SECOND, Sure, Target};
 use sunup::audit::matching::{Interval, greedy};
 use sunup::audit::{Rule, judge};
 
 use crate::chance::Chance;
 use crate::chosen;
 use crate::run::simulate;
-use crate::scenario::BEGIN;
+use crate::scenario::{BEGIN, HOUR};
 
 /// How long the histories are.
 const DAYS: i64 = 12;
@@ -274,7 +274,15 @@ fn done_twice(history: &mut History, chance: &mut Chance) -> bool {
     let fell = |server: &String| {
         history.states.iter().any(|s| s.server == *server && s.at > at && s.at <= at + 10 * SECOND)
     };
-    if one.took.is_empty() || one.took.iter().any(fell) {
+    // Where two occurrences want the same, a second one may be the other's.
+    let is_wanted_twice = |server: &String| {
+        let of_it = |owed: &&Owed| {
+            let is_in = owed.planned - BEGIN <= at + HOUR && owed.latest + owed.window - BEGIN + HOUR >= at;
+            owed.deed == one.deed && is_in && owed.servers.iter().flatten().any(|no| no == server)
+        };
+        history.owed.iter().filter(of_it).count() > 1
+    };
+    if one.took.is_empty() || one.took.iter().any(|server| fell(server) || is_wanted_twice(server)) {
         return false;
     }
     again(history, attempt, request, 10 * SECOND);

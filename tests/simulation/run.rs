@@ -338,7 +338,12 @@ impl Director {
                 outside.with(|truth| truth.crash = Some(Crash::Request { left: nth, gone: left }));
             }
             Event::Step { by, told, lasts } => self.step(by, told, lasts).await,
-            Event::Suspend(length) => outside.suspend(length),
+            // Whoever is down does not notice, and is down for long enough.
+            Event::Suspend(length) => {
+                if outside.with(|truth| truth.is_up) {
+                    outside.suspend(length);
+                }
+            }
             Event::Stall(length) => outside.with(|truth| truth.stall = length),
             Event::Disk { lasts, late } => outside.with(|truth| {
                 truth.disk = Some((now + lasts, late));

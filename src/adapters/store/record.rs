@@ -112,8 +112,8 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for rule in &turn.dropped_marks {
         sqlx::query("DELETE FROM marks WHERE rule = ?").bind(rule.as_str()).execute(&mut **tx).await?;
     }
-    if let Some(config) = &turn.config {
-        write_config(tx, config, now).await?;
+    if let Some(stored) = &turn.config {
+        write_config(tx, &stored.config, micros(stored.since)).await?;
     }
     for (run, server, remark) in &turn.remarks {
         sqlx::query(
@@ -380,6 +380,13 @@ async fn write_config(tx: &mut Tx<'_>, config: &ConfigText, since: i64) -> Resul
          WHERE ?1 IS NOT (SELECT hash FROM config_log ORDER BY id DESC LIMIT 1)",
     )
     .bind(&hash)
+    .bind(since)
+    .execute(&mut **tx)
+    .await?;
+    // What a clock far ahead recorded counts from the moment that the right one tells.
+    sqlx::query(
+        "UPDATE config_log SET since = ?1 WHERE id = (SELECT max(id) FROM config_log) AND since > ?1",
+    )
     .bind(since)
     .execute(&mut **tx)
     .await?;

@@ -21,7 +21,7 @@ use crate::domain::target::{Event, SETTLE_AFTER_ANSWER, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
 use crate::ports::notifier::{NoticeKind, Urgency};
-use crate::ports::store::AttemptResult;
+use crate::ports::store::{AttemptResult, StoredConfig};
 
 /// The longest that a look is put off because the cloud asked to slow down.
 const LOOK_WAIT_MAX: Duration = Duration::from_secs(60);
@@ -53,7 +53,8 @@ impl Engine {
         // What is due by now belongs to the settings that were in force.
         claims::claim_due(&mut self.book, draft, &self.absence, &[]);
         let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
-        draft.turn.config = Some(config_text(&reload.settings));
+        let config = config_text(&reload.settings);
+        draft.turn.config = Some(StoredConfig { config, since: draft.now });
         self.parts.settings = reload.settings;
         match reload.cause {
             Cause::Configuration => {
