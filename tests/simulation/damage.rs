@@ -1,6 +1,6 @@
 //! The checker is checked: valid histories raise no alarm, and each kind of damage is found by the rule that is meant for it.
 
-use sunup::audit::history::{Attempt, Deed, History, Micros, Need, Owed, Request, SECOND, Sure, Target};
+use sunup::audit::history::{Attempt, Deed, History, Micros, Need, Owed, Request, Run, SECOND, Sure, Target};
 use sunup::audit::matching::{Interval, greedy};
 use sunup::audit::{Rule, judge};
 
@@ -62,7 +62,7 @@ fn pick<'a, T>(chance: &mut Chance, mut from: Vec<&'a mut T>) -> Option<&'a mut 
 fn a_run(history: &History, chance: &mut Chance, is: impl Fn(i64) -> bool) -> Option<usize> {
     let sure = |index: &usize| {
         let run = &history.journal.runs[*index];
-        let owed = |owed: &&sunup::audit::history::Owed| {
+        let owed = |owed: &&Owed| {
             owed.sure == Sure::Yes && Some(&owed.rule) == run.rule.as_ref() && owed.planned == run.planned
         };
         run.withdrawn.is_none() && run.ended.is_some() && history.owed.iter().any(|o| owed(&o)) && is(run.id)
@@ -77,6 +77,10 @@ fn asked_once(history: &History, chance: &mut Chance, word: &str) -> Option<(usi
     for (index, target) in
         history.journal.targets.iter().enumerate().filter(|(_, target)| target.outcome() == word)
     {
+        // What was taken back is judged by a rule of its own.
+        if history.journal.runs.iter().any(|run| run.id == target.run && run.withdrawn.is_some()) {
+            continue;
+        }
         let names = |attempt: &Attempt| {
             attempt.targets.iter().any(|(run, no)| *run == target.run && *no == target.server)
         };
@@ -213,11 +217,7 @@ fn asked_late(history: &mut History, chance: &mut Chance) -> bool {
     moved_against_its_run(history, chance, |run| run.window_end - BEGIN + 20 * SECOND)
 }
 
-fn moved_against_its_run(
-    history: &mut History,
-    chance: &mut Chance,
-    to: impl Fn(&sunup::audit::history::Run) -> Micros,
-) -> bool {
+fn moved_against_its_run(history: &mut History, chance: &mut Chance, to: impl Fn(&Run) -> Micros) -> bool {
     let Some((target, attempt)) = asked_once(history, chance, "started") else { return false };
     let Some(request) = request_of(history, &history.journal.attempts[attempt]) else { return false };
     let run = history.journal.targets[target].run;
@@ -280,7 +280,13 @@ fn done_twice(history: &mut History, chance: &mut Chance) -> bool {
             let is_in = owed.planned - BEGIN <= at + HOUR && owed.latest + owed.window - BEGIN + HOUR >= at;
             owed.deed == one.deed && is_in && owed.servers.iter().flatten().any(|no| no == server)
         };
+        let by_people = |target: &&Target| {
+            let run = history.journal.runs.iter().find(|run| run.id == target.run);
+            let is_near = |run: &Run| (run.due - BEGIN - at).abs() < HOUR && run.deed == one.deed;
+            target.server == *server && run.is_some_and(is_near)
+        };
         history.owed.iter().filter(of_it).count() > 1
+            || history.journal.targets.iter().filter(by_people).count() > 1
     };
     if one.took.is_empty() || one.took.iter().any(|server| fell(server) || is_wanted_twice(server)) {
         return false;
@@ -389,7 +395,7 @@ fn unknown_answered(history: &mut History, chance: &mut Chance) -> bool {
 }
 
 fn outcome_other(history: &mut History, chance: &mut Chance) -> bool {
-    let done = |run: &&mut sunup::audit::history::Run| {
+    let done = |run: &&mut Run| {
         run.is_whole && run.withdrawn.is_none() && run.ended.as_ref().is_some_and(|(word, _)| word == "done")
     };
     let runs = history.journal.runs.iter_mut().filter(done).collect();

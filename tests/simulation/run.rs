@@ -268,6 +268,7 @@ impl Simulation {
                 secrets: SECRETS.iter().map(|secret| (*secret).to_owned()).collect(),
             };
             let mut trace = std::mem::take(&mut truth.trace);
+            trace.extend(history.journal.attempts.iter().map(|attempt| format!("{attempt:?}")));
             trace.extend(history.journal.targets.iter().map(|target| format!("{target:?}")));
             trace.extend(history.journal.missed.iter().map(|missed| format!("{missed:?}")));
             Report { verdict: judge(&history), trace, hits, history }

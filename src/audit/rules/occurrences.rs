@@ -207,6 +207,14 @@ pub(super) fn target_set(view: &View<'_>) -> Vec<Violation> {
         else {
             continue;
         };
+        // What could not be read until the window's end is the miss of the whole run.
+        let stretch = (view.right(run.due), view.right(run.window_end));
+        let unread =
+            !view.history.faults_known || view.was_wrong(stretch, &[Wrong::Cloud, Wrong::Keys], None);
+        let is_missed = run.ended.as_ref().is_some_and(|(outcome, _)| outcome == "missed");
+        if is_missed && unread && view.targets_of(run.id).is_empty() {
+            continue;
+        }
         let mut have: Vec<&str> =
             view.targets_of(run.id).iter().map(|target| target.server.as_str()).collect();
         let mut want: Vec<&str> = servers.iter().map(String::as_str).collect();
