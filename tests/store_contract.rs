@@ -146,10 +146,8 @@ async fn never_changes_an_outcome(store: &dyn Store) {
     let run = claimed(store, "morning", 0, &["1001"]).await;
     let ended = Progress::ended(Outcome::Started, at(9));
     let end = Change { run, server: server("1001"), name: None, revision: 0, progress: ended };
-    store
-        .record(&Turn { changes: vec![end], ends: vec![end_of(run, RunOutcome::Done)], ..turn(9) })
-        .await
-        .unwrap();
+    let why = End { reason: "as wished".into(), ..end_of(run, RunOutcome::Done) };
+    store.record(&Turn { changes: vec![end], ends: vec![why], ..turn(9) }).await.unwrap();
 
     let (change, _) = asking(run, "1001", 1, 1);
     let changed = store.record(&Turn { changes: vec![change], ..turn(10) }).await;
@@ -162,6 +160,10 @@ async fn never_changes_an_outcome(store: &dyn Store) {
     let (record, _) = store.run(run).await.unwrap().unwrap();
     assert_eq!(record.targets[0].target.progress.outcome(), Some(&Outcome::Started));
     assert_eq!(record.targets[0].remark.as_deref(), Some("seen later"));
+    assert_eq!(
+        (record.ended, record.reason.as_deref()),
+        (Some((RunOutcome::Done, at(9))), Some("as wished"))
+    );
 }
 
 async fn finds_what_was_open(store: &dyn Store) {
