@@ -13,7 +13,7 @@ use sunup::domain::name::{Action, ServerNo};
 use sunup::domain::outcome::ReasonKind;
 use sunup::domain::retry::{Answer, Layer};
 use sunup::ports::clock::{Clock, Reading};
-use sunup::ports::cloud::{ClockVerdict, Cloud, Pace, ReadTrouble};
+use sunup::ports::cloud::{ClockVerdict, Cloud, Pace, ReadTrouble, Scope};
 use sunup::sandbox::face::{Account, Options, Sandbox};
 use sunup::sandbox::model::Model;
 use sunup::sandbox::{fault, fleet};
@@ -118,6 +118,19 @@ fn canned(answer: Vec<u8>) -> (String, Arc<Mutex<Vec<String>>>) {
 fn http(status: &str, headers: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n{headers}\r\n{body}", body.len())
         .into_bytes()
+}
+
+/// An answer with a list of so many servers from 1001 on, and the count of rows that it tells.
+fn listing(servers: u64, total_rows: Option<u64>) -> Vec<u8> {
+    let code = |code: &str| serde_json::json!({ "code": code });
+    let rows: Vec<_> = (1001..1001 + servers)
+        .map(|no| serde_json::json!({"serverInstanceNo": no.to_string(), "serverInstanceStatus": code("RUN"), "serverInstanceOperation": code("NULL")}))
+        .collect();
+    let mut answer = serde_json::json!({"returnCode": "0", "serverInstanceList": rows});
+    if let Some(total) = total_rows {
+        answer["totalRows"] = total.into();
+    }
+    http("200 OK", "", &serde_json::json!({ "getServerInstanceListResponse": answer }).to_string())
 }
 
 fn no(number: u64) -> ServerNo {
@@ -452,4 +465,124 @@ async fn a_request_whose_time_has_passed_is_not_sent() {
 
     assert!(matches!(&late, Answer::NotSent(reason) if reason.text.contains("too late")), "{late:?}");
     assert_eq!(log.count("startServerInstances"), 0);
+}
+
+#[tokio::test]
+async fn a_list_ends_with_the_page_that_is_not_full_or_with_the_rows_that_it_tells() {
+    // Servers on each page, rows told, requests that are made, servers found.
+    let table = [
+        (1, None, 1, Some(1)),
+        (99, None, 1, Some(99)),
+        (100, Some(100), 1, Some(100)),
+        (100, None, 2, None),
+        (1, Some(3), 2, None),
+        (0, Some(1), 1, None),
+    ];
+
+    for (servers, total_rows, requests, found) in table {
+        let (base, seen) = canned(listing(servers, total_rows));
+        let looked = client(&base).list(&Scope::default(), Duration::from_secs(5)).await.result;
+        let shown = format!("{servers} of {total_rows:?}");
+        assert_eq!(looked.as_ref().ok().map(|inventory| inventory.servers.len()), found, "{shown}");
+        assert_eq!(seen.lock().unwrap().len(), requests, "{shown}");
+        if let Err(error) = looked {
+            assert!(error.reason.text.contains("fewer rows"), "{shown}: {}", error.reason.text);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_failed_read_says_of_the_account_follows_the_answer() {
+    let down = (ReasonKind::Api, ReadTrouble::Down);
+    let odd = (ReasonKind::Api, ReadTrouble::Odd);
+    let throttled = |seconds| (ReasonKind::Throttled, ReadTrouble::Throttled(seconds));
+    let table = [
+        (http("401 No", "", "{}"), (ReasonKind::Credentials, ReadTrouble::Keys)),
+        (http("403 No", "", "{}"), (ReasonKind::Credentials, ReadTrouble::Keys)),
+        (http("429 Slow", "", "{}"), throttled(None)),
+        (http("429 Slow", "Retry-After: 7\r\n", "{}"), throttled(Some(Duration::from_secs(7)))),
+        (http("500 Oops", "", "{}"), down.clone()),
+        (http("503 Busy", "", "{}"), down),
+        (http("404 Gone", "", "{}"), odd.clone()),
+        (http("200 OK", "", "{\"getServerInstanceListResponse\": {\"returnCode\": \"0\"}}"), odd),
+        (b"not http at all".to_vec(), (ReasonKind::NoAnswer, ReadTrouble::Down)),
+    ];
+
+    for (answer, want) in table {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        let (base, seen) = canned(answer);
+        let error = client(&base).look(&[no(1001)], Duration::from_secs(5)).await.result.unwrap_err();
+        assert_eq!((error.reason.kind, error.trouble), want, "{shown}");
+        assert_eq!(seen.lock().unwrap().len(), 1, "{shown}: only a refused filter is asked again without it");
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_was_not_sent_tells_the_keys_from_the_connection() {
+    let unused = StdListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", unused.local_addr().unwrap());
+    drop(unused);
+    let keyless = client_with(&base, Arc::new(SystemClock), Err("file `/x`: it is not there".into()));
+
+    let unreachable = client(&base).greet().await.result.unwrap_err();
+    let unsigned = keyless.greet().await.result.unwrap_err();
+
+    assert_eq!(unreachable.trouble, ReadTrouble::Down);
+    assert_eq!(unreachable.reason.text.matches("Connection refused").count(), 1, "{unreachable:?}");
+    assert_eq!((unsigned.reason.kind, unsigned.trouble), (ReasonKind::Credentials, ReadTrouble::Keys));
+}
+
+#[tokio::test]
+async fn a_list_is_asked_for_by_vpc_only_where_every_vpc_can_stand_in_a_query() {
+    for (vpcs, want) in [(vec!["v1", "v2"], vec!["vpcNo=v1", "vpcNo=v2"]), (vec!["v1", "a&b"], vec![""])] {
+        let (base, seen) = canned(listing(1, Some(1)));
+        let scope = Scope { vpcs: Some(vpcs.into_iter().map(String::from).collect()), ..Scope::default() };
+
+        client(&base).list(&scope, Duration::from_secs(5)).await.result.unwrap();
+
+        let seen = seen.lock().unwrap();
+        assert_eq!(seen.len(), want.len());
+        for (request, want) in seen.iter().zip(want) {
+            assert!(request.contains(want) && (request.contains("vpcNo") != want.is_empty()), "{request}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_machine_with_very_many_addresses_is_told_to_name_its_server() {
+    let (base, seen) = canned(listing(1, Some(1)));
+    let addresses =
+        |count: u8| (1..=count).map(|last| std::net::IpAddr::from([10, 0, 0, last])).collect::<Vec<_>>();
+
+    let most = client(&base).at_addresses(&addresses(32)).await.result.unwrap();
+    let asked = seen.lock().unwrap().len();
+    let error = client(&base).at_addresses(&addresses(33)).await.result.unwrap_err();
+
+    assert_eq!((most.len(), asked), (32, 32));
+    assert!(error.reason.text.contains("limits.self"), "{error:?}");
+    assert_eq!((error.reason.kind, seen.lock().unwrap().len()), (ReasonKind::NotKnown, 32));
+}
+
+#[tokio::test]
+async fn an_answer_of_two_mebibytes_is_read_and_the_last_moment_is_not_too_late() {
+    /// A clock that stands still.
+    struct Still;
+    impl Clock for Still {
+        fn read(&self) -> Reading {
+            Reading { wall: jiff::Timestamp::UNIX_EPOCH, ..SystemClock.read() }
+        }
+    }
+    let body = format!(
+        "{{\"getRegionListResponse\": {{\"returnCode\": \"0\"}}, \"x\": \"{}\"}}",
+        "x".repeat(2 << 20)
+    );
+    let (base, _) = canned(http("200 OK", "", &body));
+    let (starts, _) = canned(http("200 OK", "", "{}"));
+    let still = client_with(&starts, Arc::new(Still), keys());
+
+    let large = client(&base).greet().await.result;
+    let last = still.ask(Action::Start, &[no(1001)], jiff::Timestamp::UNIX_EPOCH).await.result;
+
+    assert!(large.is_ok(), "{large:?}");
+    assert!(matches!(last, Answer::Refused(_)), "{last:?}");
 }

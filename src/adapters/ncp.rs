@@ -4,6 +4,7 @@ mod client;
 mod encode;
 mod read;
 pub mod role;
+mod sent;
 pub mod sign;
 mod tags;
 mod tree;

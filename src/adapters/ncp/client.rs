@@ -15,6 +15,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::encode::{Operation, Parameters, Wire, is_plain, wire};
 use super::read::{Said, Success, read};
 use super::role::RoleKeys;
+use super::sent::{Failed, Sent, Urgent};
 use super::sign::signature;
 use super::tags;
 use crate::domain::group::Tag;
@@ -34,6 +35,8 @@ pub const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// A difference between the clocks that is worth a line in the log.
 const CLOCK_DIFFERENCE_LARGE: SignedDuration = SignedDuration::from_secs(30);
+/// A change of that difference that is worth another line.
+const CLOCK_DIFFERENCE_NEWS: SignedDuration = SignedDuration::from_secs(5);
 /// The `Date` header counts whole seconds: smaller differences say nothing.
 const CLOCK_DIFFERENCE_NOISE: SignedDuration = SignedDuration::from_secs(2);
 /// How many servers one page of a list holds.
@@ -259,8 +262,7 @@ impl NcpCloud {
         let noise = difference.abs() <= CLOCK_DIFFERENCE_NOISE;
         let millis = if noise { 0 } else { i64::try_from(difference.as_millis()).unwrap_or(0) };
         let before = self.correction_ms.swap(millis, Ordering::Relaxed);
-        let news = (before - millis).unsigned_abs() > 5000;
-        if difference.abs() >= CLOCK_DIFFERENCE_LARGE && news {
+        if is_worth_telling(difference, SignedDuration::from_millis(before - millis)) {
             tracing::warn!(
                 account = self.account,
                 clock.difference_s = difference.as_secs(),
@@ -305,68 +307,6 @@ impl NcpCloud {
         }
         let text = "the list of servers has fewer rows than it says".to_owned();
         Exchange { result: Err(Failed(Sent::Lost(Reason::new(ReasonKind::Api, text)))), clock }
-    }
-}
-
-/// How long a request may take, and until when it may leave.
-#[derive(Debug, Clone, Copy)]
-struct Urgent {
-    limit: Duration,
-    not_after: Timestamp,
-}
-
-impl Urgent {
-    /// A read may leave whenever it is its turn.
-    fn read(limit: Duration) -> Self {
-        Self { limit, not_after: Timestamp::MAX }
-    }
-}
-
-/// What came of one request, whatever it asked.
-enum Sent<T> {
-    Success(T),
-    Refused(Refusal),
-    Unsent(Reason),
-    Lost(Reason),
-}
-
-/// A read that gave no success.
-struct Failed(Sent<Success>);
-
-impl Failed {
-    /// Whether the server API itself refused the filter, as it may for a number that it does not know.
-    fn refused_filter(&self) -> bool {
-        matches!(&self.0, Sent::Refused(refusal) if refusal.layer == Layer::Server && refusal.status < 500)
-    }
-
-    fn error(self) -> ReadError {
-        self.0.trouble()
-    }
-}
-
-impl<T> Sent<T> {
-    /// What it says about the account, where it is no success.
-    fn trouble(self) -> ReadError {
-        let (reason, trouble) = match self {
-            Sent::Refused(refusal) => {
-                let words = refusal.words();
-                match refusal.status {
-                    429 => (
-                        Reason::new(ReasonKind::Throttled, words),
-                        ReadTrouble::Throttled(refusal.retry_after),
-                    ),
-                    401 | 403 => (Reason::new(ReasonKind::Credentials, words), ReadTrouble::Keys),
-                    500..=599 => (Reason::new(ReasonKind::Api, words), ReadTrouble::Down),
-                    _ => (Reason::new(ReasonKind::Api, words), ReadTrouble::Odd),
-                }
-            }
-            Sent::Unsent(reason) if reason.kind == ReasonKind::Credentials => (reason, ReadTrouble::Keys),
-            Sent::Unsent(reason) => (reason, ReadTrouble::Down),
-            Sent::Lost(reason) if reason.kind == ReasonKind::NoAnswer => (reason, ReadTrouble::Down),
-            Sent::Lost(reason) => (reason, ReadTrouble::Odd),
-            Sent::Success(_) => (Reason::new(ReasonKind::Api, "an odd success"), ReadTrouble::Odd),
-        };
-        ReadError { reason, trouble }
     }
 }
 
@@ -525,6 +465,11 @@ impl NcpCloud {
     }
 }
 
+/// Whether a difference between the clocks is large, and other than the one that was told before.
+fn is_worth_telling(difference: SignedDuration, change: SignedDuration) -> bool {
+    difference.abs() >= CLOCK_DIFFERENCE_LARGE && change.abs() > CLOCK_DIFFERENCE_NEWS
+}
+
 fn loss(base: &str, error: &reqwest::Error, limit: Duration) -> Reason {
     let text = if error.is_timeout() {
         format!("no whole answer from {base} within {}s", limit.as_secs())
@@ -579,6 +524,17 @@ mod tests {
         let parsed = rfc2822::DateTimeParser::new().parse_timestamp("Mon, 23 Nov 2026 08:50:00 GMT");
 
         assert_eq!(parsed.ok(), Some("2026-11-23T08:50:00Z".parse::<Timestamp>().unwrap()));
+    }
+
+    #[test]
+    fn a_large_difference_of_the_clocks_is_told_once() {
+        let told = |difference: i64, change: i64| {
+            is_worth_telling(SignedDuration::from_secs(difference), SignedDuration::from_millis(change))
+        };
+
+        assert!(told(30, 30_000) && told(-30, -30_000) && told(31, 5_001));
+        assert!(!told(29, 29_000), "a small one");
+        assert!(!told(3600, 5_000) && !told(3600, 0), "told before");
     }
 
     #[test]

@@ -124,6 +124,25 @@ mod tests {
     }
 
     #[test]
+    fn only_letters_digits_and_hyphens_stand_in_a_query_as_they_are() {
+        assert!(is_plain("vpc-1A"));
+        for odd in ["", "a b", "a&pageNo=2", "서울", "a=b", "a%41"] {
+            assert!(!is_plain(odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_longest_url_is_still_a_url() {
+        let parameters = Parameters::of_region("KR").servers(&numbers(3));
+        let rest = wire("", Operation::Start, &parameters).target.len();
+
+        let fits = wire(&"h".repeat(URL_BYTES_MAX - rest), Operation::Start, &parameters);
+        let passes = wire(&"h".repeat(URL_BYTES_MAX - rest + 1), Operation::Start, &parameters);
+
+        assert_eq!((fits.method, passes.method), ("GET", "POST"));
+    }
+
+    #[test]
     fn where_the_url_would_pass_2_kb_a_form_is_posted() {
         let base = "https://ncloud.apigw.ntruss.com";
         let short = wire(base, Operation::Start, &Parameters::of_region("KR").servers(&numbers(40)));

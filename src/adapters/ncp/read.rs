@@ -285,6 +285,14 @@ mod tests {
     }
 
     #[test]
+    fn an_unreadable_answer_is_quoted_by_its_first_characters_however_wide_they_are() {
+        let (layer, code, text) = error(&"서울".repeat(EXCERPT_CHARS_MAX));
+
+        assert_eq!((layer, code.as_str()), (Layer::Unreadable, ""));
+        assert_eq!(text.chars().count(), EXCERPT_CHARS_MAX + 1, "and a sign that there was more");
+    }
+
+    #[test]
     fn xml_of_a_success_is_read_like_json() {
         let found = success(
             "<startServerInstancesResponse><requestId>r</requestId><returnCode>0</returnCode><totalRows>1</totalRows>\

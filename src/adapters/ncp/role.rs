@@ -185,3 +185,59 @@ impl RoleKeys {
         String::from_utf8(body).map_err(|_| "its answer is no text".into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn after(by: Duration) -> Timestamp {
+        NOW.saturating_add(by).unwrap()
+    }
+
+    #[test]
+    fn keys_are_good_until_they_end_or_the_cloud_refuses_them() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let role = RoleKeys::new("http://localhost");
+        let keys = Credentials {
+            access_key_id: "a".into(),
+            secret_access_key: "s".into(),
+            expiration: Some("1970-01-01T01:00:00Z".into()),
+        };
+        assert!(!role.holds_past(NOW), "there are none yet");
+
+        role.take(NOW, Ok(keys));
+        let hour = Duration::from_hours(1);
+        assert!(role.holds_past(after(hour - Duration::from_secs(1))) && !role.holds_past(after(hour)));
+        assert!(role.wants_to_ask(after(hour - RENEW_BEFORE)));
+        assert!(!role.wants_to_ask(after(hour - RENEW_BEFORE - Duration::from_secs(1))));
+
+        role.refused();
+        assert!(!role.holds_past(NOW) && role.wants_to_ask(NOW));
+    }
+
+    #[tokio::test]
+    async fn a_role_of_an_odd_name_is_none() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        for name in ["", "two words", "a/b", &"r".repeat(129)] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let role = RoleKeys::new(&format!("http://{}", listener.local_addr().unwrap()));
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{name}",
+                name.len()
+            );
+            let served = tokio::spawn(async move {
+                use tokio::io::{AsyncReadExt, AsyncWriteExt};
+                let (mut stream, _) = listener.accept().await.unwrap();
+                stream.read(&mut [0; 4096]).await.unwrap();
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+
+            let problem = role.fetch().await.err().unwrap();
+            served.await.unwrap();
+
+            assert_eq!(problem, "it names no role", "{name:?}");
+        }
+    }
+}

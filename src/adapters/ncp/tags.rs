@@ -118,6 +118,24 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_does_not_say_whether_it_is_the_last_one_is_the_last_unless_it_is_full() {
+        let has_more = |rows: u32, said: Value| {
+            let items = vec![json!({"resourceId": "1001"}); usize::try_from(rows).unwrap()];
+            let mut page = json!({ "items": items });
+            if !said.is_null() {
+                page["hasMore"] = said;
+            }
+            match read(page.to_string().as_bytes()) {
+                Said::Success(page) => page.has_more,
+                Said::Error { text, .. } => panic!("not read: {text}"),
+            }
+        };
+
+        assert!(has_more(PAGE_SIZE, Value::Null) && has_more(1, true.into()));
+        assert!(!has_more(PAGE_SIZE - 1, Value::Null) && !has_more(PAGE_SIZE, false.into()));
+    }
+
+    #[test]
     fn errors_and_foreign_answers_are_no_list() {
         let refused = read(br#"{"error": {"errorCode": "210", "message": "Permission Denied"}}"#);
         assert!(matches!(refused, Said::Error { code, .. } if code == "210"));

@@ -89,8 +89,9 @@ mod tests {
 
     #[test]
     fn json_and_xml_become_the_same_tree() {
-        let json = br#"{"error": {"errorCode": "210", "message": "a < b & c"}}"#;
-        let xml = b"<?xml version=\"1.0\"?><error><errorCode>210</errorCode><message>a &lt; b &amp; c</message></error>";
+        let json = br#"{"error": {"errorCode": "210", "message": "a < b & c > 'd' \"e\" f"}}"#;
+        let xml = b"<?xml version=\"1.0\"?><error><errorCode>210</errorCode>\
+            <message>a &lt; b &amp; c &gt; &apos;d&apos; &quot;e&quot; &#102;</message></error>";
 
         assert_eq!(tree(json), tree(xml));
         assert!(tree(json).is_some());

@@ -111,3 +111,38 @@ fn lock_path(journal: &Path) -> PathBuf {
     name.push(".lock");
     PathBuf::from(name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_holds_the_lock_is_told_to_others_for_as_long_as_it_is_held() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("sunup.db");
+        assert!(!was_held_before(&journal) && holder(&journal).is_none());
+
+        let lock = Lock::take(&journal, Holder::Daemon).unwrap();
+        let name = format!("{} (daemon)", std::process::id());
+        assert!(was_held_before(&journal));
+        assert_eq!(holder(&journal).as_deref(), Some(name.as_str()));
+        let held = Lock::take(&journal, Holder::Command).err().unwrap();
+        assert!(matches!(&held, StoreError::Held { holder, .. } if *holder == name), "{held}");
+
+        drop(lock);
+        assert!(was_held_before(&journal) && holder(&journal).is_none());
+        Lock::take(&journal, Holder::Command).unwrap();
+    }
+
+    #[test]
+    fn a_holder_that_wrote_no_name_is_unknown() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = folder.path().join("sunup.db");
+        let file = File::create(lock_path(&journal)).unwrap();
+        file.try_lock().unwrap();
+
+        let held = Lock::take(&journal, Holder::Command).err().unwrap();
+
+        assert!(matches!(&held, StoreError::Held { holder, .. } if holder == "unknown"), "{held}");
+    }
+}
