@@ -83,6 +83,8 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     tells_the_past(open().await.as_ref()).await;
     keeps_the_configuration_that_was_last_in_force(open().await.as_ref()).await;
     forgets_only_what_has_ended(open().await.as_ref()).await;
+    keeps_the_servers_of_each_request_together(open().await.as_ref()).await;
+    gives_a_reason_to_what_ended_as_it_was_claimed(open().await.as_ref()).await;
     withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
     remembers_what_is_worth_another_look(open().await.as_ref()).await;
 }
@@ -187,6 +189,37 @@ async fn finds_what_was_open(store: &dyn Store) {
     assert_eq!((&target.progress, target.revision, target.name.as_deref()), (&progress, 1, Some("srv")));
 }
 
+async fn keeps_the_servers_of_each_request_together(store: &dyn Store) {
+    let run = claimed(store, "morning", 0, &["1001", "1002", "1003"]).await;
+    let (one, mut pair) = asking(run, "1001", 1, 0);
+    let (two, _) = asking(run, "1002", 1, 0);
+    let (three, alone) = asking(run, "1003", 2, 0);
+    pair.targets.push((run, server("1002")));
+    store
+        .record(&Turn { changes: vec![one, two, three], intents: vec![pair, alone], ..turn(1) })
+        .await
+        .unwrap();
+
+    let (_, attempts) = store.run(run).await.unwrap().unwrap();
+
+    let shown: Vec<_> = attempts.iter().map(|attempt| (attempt.id.0, attempt.servers.clone())).collect();
+    assert_eq!(shown, [(1, vec![server("1001"), server("1002")]), (2, vec![server("1003")])]);
+}
+
+async fn gives_a_reason_to_what_ended_as_it_was_claimed(store: &dyn Store) {
+    let ended = |reason: &str| Some((RunOutcome::Skipped, reason.to_owned()));
+    let told = Claim { ended: ended("nothing to do"), ..claim("morning", 0, &[]) };
+    let silent = Claim { ended: ended(""), ..claim("noon", 1, &[]) };
+    let claimed = store.record(&Turn { claims: vec![told, silent], ..turn(1) }).await.unwrap().claimed;
+
+    let mut reasons = Vec::new();
+    for run in claimed {
+        reasons.push(store.run(run.unwrap()).await.unwrap().unwrap().0.reason);
+    }
+
+    assert_eq!(reasons, [Some("nothing to do".to_owned()), None]);
+}
+
 async fn tells_the_past(store: &dyn Store) {
     let run = claimed(store, "morning", 0, &["1001"]).await;
     let reason = Reason::new(ReasonKind::TooSlow, "slow");
@@ -280,8 +313,11 @@ async fn forgets_only_what_has_ended(store: &dyn Store) {
     let ends = vec![end_of(old, RunOutcome::Done)];
     store.record(&Turn { changes: vec![end], ends, marks: vec![mark], ..turn(2) }).await.unwrap();
 
+    let range = missed("night", Action::Stop, 0, 1);
+    store.record(&Turn { missed: vec![range], ..turn(2) }).await.unwrap();
+
     assert_eq!(store.prune(at(2)).await.unwrap(), 0);
-    assert_eq!(store.prune(at(3)).await.unwrap(), 1);
+    assert_eq!(store.prune(at(3)).await.unwrap(), 2, "the run and what was missed");
 
     assert!(store.run(old).await.unwrap().is_none());
     assert!(store.run(open).await.unwrap().is_some());

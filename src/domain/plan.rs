@@ -225,6 +225,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_first_lines_are_those_of_the_whole_plan_and_not_many_more_than_asked_for() {
+        let rules = [rule("minutely", "* * * * *", Action::Start), rule("yearly", "0 9 1 1 *", Action::Stop)];
+        let (from, until) = (at("2026-11-24T00:00:00Z"), at("2027-02-01T00:00:00Z"));
+        let whole = explained(&rules, from, until);
+        let borrowed: Vec<&Rule> = rules.iter().collect();
+
+        let first = explained_first(&borrowed, from, until, 100);
+
+        assert!((101..10_000).contains(&first.len()), "{}", first.len());
+        assert_eq!(first, whole[..first.len()]);
+        assert_eq!(explained_first(&borrowed[1..], from, until, 100), explained(&rules[1..], from, until));
+    }
+
+    #[test]
     fn a_disabled_rule_plans_nothing() {
         let rules = [Rule { enabled: false, ..rule("morning", "* * * * *", Action::Start) }];
 

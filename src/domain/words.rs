@@ -264,3 +264,75 @@ fn at_words(moments: &[Moment], zone: &TimeZone) -> String {
         few => format!("at {}", listed(&few.iter().map(show).collect::<Vec<_>>())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::calendar::{Calendar, Parts};
+    use crate::domain::name::{Action, CalendarName};
+    use crate::domain::plan::tests::rule;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    fn cron(text: &str) -> String {
+        of_rule(&rule("morning", text, Action::Start))
+    }
+
+    fn hours(text: &str) -> String {
+        let mut rule = rule("office", "* * * * *", Action::Start);
+        rule.schedule.when = When::Hours(Hours::parse(text).unwrap());
+        of_rule(&rule)
+    }
+
+    #[test]
+    fn cron_rules_are_said_as_a_colleague_would() {
+        let table = [
+            ("50 8 * * MON-FRI", "starts web at 08:50 on Monday to Friday in Asia/Seoul"),
+            ("0,30 8,9 * * *", "starts web at 08:00, 08:30, 09:00 and 09:30 every day in Asia/Seoul"),
+            (
+                "0,20,40 8,9 * * SAT",
+                "starts web at 08:00, 08:20, 08:40, 09:00, 09:20 and 09:40 on Saturday in Asia/Seoul",
+            ),
+            ("*/10 * * * *", "starts web every 10 minutes every day in Asia/Seoul"),
+        ];
+        for (text, want) in table {
+            assert_eq!(cron(text), want, "{text}");
+        }
+        assert!(!cron("0,10,20,30 8,9 * * *").contains("08:20"), "more than six times are not listed");
+    }
+
+    #[test]
+    fn spans_of_hours_are_said_as_a_colleague_would() {
+        let table = [
+            ("MON-FRI 09:00-19:00", "keeps web up from 09:00 to 19:00 on Monday to Friday in Asia/Seoul"),
+            ("SAT 00:00-24:00", "keeps web up all day on Saturday in Asia/Seoul"),
+            ("SAT 00:00-12:00", "keeps web up from 00:00 to 12:00 on Saturday in Asia/Seoul"),
+            ("SAT 12:00-24:00", "keeps web up from 12:00 to 24:00 on Saturday in Asia/Seoul"),
+            ("MON 09:00-", "starts web at 09:00 on Monday in Asia/Seoul"),
+            ("MON -19:00", "stops web at 19:00 on Monday in Asia/Seoul"),
+        ];
+        for (text, want) in table {
+            assert_eq!(hours(text), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_and_delays_and_a_disabled_rule_are_said() {
+        let titled = |name: &str, title| {
+            let parts = Parts { title, ..Parts::default() };
+            (CalendarName::new(name).unwrap(), Arc::new(Calendar::new(parts)))
+        };
+        let mut rule = rule("morning", "50 8 * * *", Action::Start);
+        rule.schedule.dates.except =
+            Calendars::new(vec![titled("kr", Some("public holidays of Korea")), titled("company", None)]);
+        rule.enabled = false;
+        rule.schedule.jitter = Duration::from_mins(5);
+
+        assert_eq!(
+            of_rule(&rule),
+            "starts web at 08:50 every day in Asia/Seoul, except the public holidays of Korea and the holidays of calendar company, \
+             up to 5m later; it is disabled"
+        );
+        assert_eq!([length(7200), length(90), length(60)], ["2h", "90s", "1m"]);
+    }
+}

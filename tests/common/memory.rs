@@ -442,12 +442,12 @@ impl Store for MemoryStore {
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError> {
         let mut held = self.0.lock().unwrap();
         let count = held.runs.len() + held.missed.len();
-        held.runs.retain(|_, row| row.ended.is_none_or(|(_, at)| at >= before));
-        let kept = |missed: &MissedRange| missed.last >= before;
-        let kept: Vec<bool> = held.missed.iter().map(kept).collect();
-        let (mut of_missed, mut of_recorded) = (kept.iter(), kept.iter());
-        held.missed.retain(|_| *of_missed.next().unwrap());
-        held.recorded.retain(|_| *of_recorded.next().unwrap());
+        held.runs
+            .retain(|_, row| row.ended.map(|(_, at)| at).or(row.withdrawn).is_none_or(|at| at >= before));
+        let recorded = std::mem::take(&mut held.recorded);
+        let mut of_missed = recorded.iter();
+        held.missed.retain(|_| of_missed.next().is_some_and(|at| *at >= before));
+        held.recorded = recorded.into_iter().filter(|at| *at >= before).collect();
         Ok(u64::try_from(count - held.runs.len() - held.missed.len()).unwrap_or(0))
     }
 }

@@ -256,6 +256,11 @@ mod tests {
         }
         let many = format!("MON {}", vec!["01:00-02:00"; 51].join(", "));
         assert!(Hours::parse(&many).unwrap_err().problem.contains("more than 50"));
-        assert!(Hours::parse("MONDAY 09:00-19:00").unwrap_err().remedy.contains("`MON`"));
+        for (day, remedy) in
+            [("MONDAY", "`MON`"), ("WEEKDAYS", "`MON-FRI`"), ("WEEKEND", "`SAT-SUN`"), ("DAILY", "`MON-SUN`")]
+        {
+            let error = Hours::parse(&format!("{day} 09:00-19:00")).unwrap_err();
+            assert!(error.remedy.contains(remedy), "{day}: {}", error.remedy);
+        }
     }
 }

@@ -448,3 +448,49 @@ fn jitter_is_the_same_everywhere_and_never_reaches_the_next_moment() {
     }
     assert_eq!(jitter("r", at(0), [Some(SignedDuration::from_secs(1)), None], most), SignedDuration::ZERO);
 }
+
+#[test]
+fn the_room_after_a_moment_is_the_shortest_way_to_another_one() {
+    let minutes = SignedDuration::from_mins;
+    let table = [
+        (hours("MON-FRI 09:00-19:00"), Some(minutes(600))),
+        (hours("MON-FRI 09:00-12:00, 13:00-22:30"), Some(minutes(60))),
+        (hours("MON 22:00-02:00"), Some(minutes(240))),
+        (hours("MON 09:00-"), Some(minutes(24 * 60))),
+        (cron("0 9 * * *"), Some(minutes(24 * 60))),
+        (cron("30 * * * *"), Some(minutes(60))),
+    ];
+
+    for (schedule, want) in table {
+        let nine = instant(&schedule, "2026-11-23T08:59:59");
+        let edge = schedule.happening(nine, Timestamp::MAX).next().unwrap().at;
+        assert_eq!(schedule.room_after(edge), want, "{}", schedule.written());
+    }
+}
+
+#[test]
+fn a_span_that_ends_where_a_stretch_begins_is_not_of_it() {
+    let schedule = hours("MON 09:00-19:00");
+    let spans = |from: &str, to: &str| schedule.spans(instant(&schedule, from), instant(&schedule, to)).len();
+
+    assert_eq!(spans("2026-11-23T19:00:00", "2026-11-23T20:00:00"), 0);
+    assert_eq!(spans("2026-11-23T18:59:59", "2026-11-23T20:00:00"), 1);
+    assert_eq!(spans("2026-11-23T08:00:00", "2026-11-23T09:00:00"), 0);
+    assert_eq!(spans("2026-11-23T08:00:00", "2026-11-23T09:00:01"), 1);
+}
+
+#[test]
+fn a_schedule_is_written_with_all_that_it_depends_on() {
+    let dates = Dates {
+        except: calendar("company", &[date(2026, 12, 25)], &[]),
+        from: Some(date(2026, 11, 1)),
+        except_edge: ExceptEdge::Start,
+        ..Dates::default()
+    };
+    let plain = hours("MON 09:00-19:00").written();
+
+    let written = on(hours("MON 09:00-19:00"), dates).written();
+
+    assert!(written.ends_with(" except=company from=2026-11-01 except_edge=start"), "{written}");
+    assert!(!plain.contains("except_edge"), "{plain}");
+}

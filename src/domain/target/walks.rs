@@ -453,3 +453,57 @@ proptest! {
 fn two_reads_that_prove_an_absence_lie_ten_seconds_apart() {
     assert_eq!(PROOF_APART, Duration::from_secs(10));
 }
+
+#[test]
+fn what_is_shared_with_another_target_of_the_server_keeps_what_either_knew() {
+    let fresh = || Progress::fresh(at(0));
+    let knows = |state: bool, tried: bool| Progress {
+        in_failure_state: state,
+        tried_failure_state: tried,
+        ..fresh()
+    };
+
+    for (one, other) in [((true, true), (false, false)), ((false, false), (true, true))] {
+        let shared = knows(other.0, other.1);
+        let joined = step(knows(one.0, one.1), &Event::Shared(&shared), &policy(Action::Start), at(1));
+        assert!(joined.in_failure_state && joined.tried_failure_state, "{one:?} and {other:?}");
+    }
+    let neither = step(fresh(), &Event::Shared(&fresh()), &policy(Action::Start), at(1));
+    assert!(!neither.in_failure_state && !neither.tried_failure_state);
+}
+
+#[test]
+fn a_server_that_fell_back_is_one_try_more() {
+    let walk = Walk::of(Action::Start)
+        .sees(0, "NSTOP", "NULL")
+        .asked(0, 1)
+        .answered(1, 1, &Aftermath::Accepted)
+        .sees(5, "NSTOP", "START")
+        .sees(40, "NSTOP", "NULL");
+    assert_eq!(walk.progress.tries, 0, "one read proves nothing");
+
+    let walk = walk.sees(51, "NSTOP", "NULL");
+    assert_eq!(walk.progress.tries, 1, "{:?}", walk.progress.state);
+}
+
+#[test]
+fn the_waits_of_different_attempts_are_scattered() {
+    let limited = Aftermath::NotDone {
+        reason: Reason::new(ReasonKind::Throttled, "slow down"),
+        wait: Wait::Backoff,
+        batch_max: 20,
+    };
+    let until = |attempt: i64| {
+        let walk =
+            Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(0, attempt).answered(1, attempt, &limited);
+        match walk.progress.state {
+            State::Waiting { until, .. } => until,
+            state => panic!("{state:?}"),
+        }
+    };
+
+    let distinct: std::collections::BTreeSet<Timestamp> = (1..=20).map(until).collect();
+
+    assert!(distinct.len() > 10, "{distinct:?}");
+    assert_eq!(until(7), until(7), "the same whenever it is worked out");
+}
