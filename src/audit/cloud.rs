@@ -94,7 +94,7 @@ fn take(
                 let status = if deed == Deed::Start { "NSTOP" } else { "RUN" };
                 now.entry(server.clone()).or_insert_with(|| (status.to_owned(), "NULL".to_owned()));
             }
-            let (took, signed) = (Vec::new(), None);
+            let (took, signed) = (Vec::new(), value.get("signed").and_then(Value::as_i64));
             log.requests.push(Request { left: at, at, deed, servers, took, status, heard, signed });
         }
         // A read that met a fault may have shown something else.
@@ -107,4 +107,59 @@ fn take(
         None => {}
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = r#"{"at":1,"kind":"state","account":1,"servers":["1001"],"status":"NSTOP","operation":"NULL"}
+{"at":2,"kind":"request","operation":"getServerInstanceList","servers":[],"account":1,"status":200,"fault":null,"signed":1}
+{"at":3,"kind":"request","operation":"startServerInstances","servers":["1001","1002"],"account":1,"status":200,"fault":null,"signed":2}
+{"at":3,"kind":"state","account":1,"servers":["1001"],"status":"NSTOP","operation":"START"}
+{"at":9,"kind":"state","account":1,"servers":["1002"],"status":"NSTOP","operation":"START"}
+{"at":10,"kind":"request","operation":"getServerInstanceList","servers":["1002"],"account":2,"status":503,"fault":"status"}
+{"at":11,"kind":"request","operation":"stopServerInstances","servers":["1003"],"account":7,"status":0,"fault":"reset"}
+{"at":12,"kind":"request","operation":"getServerInstanceList","servers":[],"account":1,"status":200,"fault":null}
+"#;
+
+    fn accounts() -> Vec<String> {
+        vec!["main".into(), "other".into()]
+    }
+
+    #[test]
+    fn a_log_tells_requests_what_they_set_off_reads_and_faults() {
+        let log = read(LOG, &accounts()).unwrap();
+
+        let requests: Vec<_> = log
+            .requests
+            .iter()
+            .map(|request| {
+                (request.at, request.servers.join(" "), request.took.join(" "), request.heard, request.signed)
+            })
+            .collect();
+        let start = (3, "main/1001 main/1002".to_owned(), "main/1001".to_owned(), Some(3), Some(2));
+        assert_eq!(requests, [start, (11, "?/1003".into(), String::new(), None, None)]);
+        assert_eq!(log.states.iter().map(|state| state.at).collect::<Vec<_>>(), [1, 3, 9]);
+        let reads: Vec<_> = log.reads.iter().map(|read| (read.began, read.shown.len())).collect();
+        assert_eq!(reads, [(2, 1), (12, 3)], "what met a fault shows nothing");
+        let faults: Vec<_> = log
+            .faults
+            .iter()
+            .map(|fault| (fault.from, fault.to - fault.from, fault.server.clone()))
+            .collect();
+        let lasts = 15_000_000;
+        assert_eq!(faults, [(10, lasts, Some("other/1002".into())), (11, lasts, Some("?/1003".into()))]);
+    }
+
+    #[test]
+    fn a_last_line_that_breaks_off_is_left_out_and_any_other_one_is_named() {
+        let cut = format!("{LOG}{{\"at\":13,\"ki");
+        assert_eq!(read(&cut, &accounts()).unwrap().reads.len(), 2);
+        for (odd, line) in
+            [(format!("{{\"at\"\n{LOG}"), 1), (format!("{LOG}{{\"at\"\n"), 9), (format!("{LOG}{{}}"), 9)]
+        {
+            assert_eq!(read(&odd, &accounts()).err().unwrap().line, line, "{odd}");
+        }
+    }
 }

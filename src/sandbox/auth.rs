@@ -18,6 +18,14 @@ pub struct Account {
     pub secret_key: String,
 }
 
+/// The header that says when a request was signed, in milliseconds since 1970.
+const TIMESTAMP: &str = "x-ncp-apigw-timestamp";
+
+/// When a request says that it was signed, in microseconds since 1970.
+pub(super) fn signed_at(headers: &HeaderMap) -> Option<i64> {
+    headers.get(TIMESTAMP)?.to_str().ok()?.parse::<i64>().ok()?.checked_mul(1000)
+}
+
 /// Finds the account of a request, or says why it is not believed.
 pub(super) fn authenticate<'a>(
     accounts: &'a [Account],
@@ -27,7 +35,7 @@ pub(super) fn authenticate<'a>(
     now_ms: i64,
 ) -> Result<&'a Account, &'static str> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    let timestamp = header("x-ncp-apigw-timestamp").ok_or("the timestamp header is missing")?;
+    let timestamp = header(TIMESTAMP).ok_or("the timestamp header is missing")?;
     let access = header("x-ncp-iam-access-key").ok_or("the access key header is missing")?;
     let given = header("x-ncp-apigw-signature-v2")
         .or_else(|| header("x-ncp-apigw-signature-v1"))

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::{Answer, Format, server};
-use super::auth::authenticate;
+use super::auth::{authenticate, signed_at};
 use super::beside::{self, RESOURCES, RESOURCES_PATH};
 use super::fault::{Effect, Fault, Target, What};
 use super::log::{Log, Logged};
@@ -193,6 +193,7 @@ impl Sandbox {
             operation,
             servers: &servers,
             signature: signed.is_ok(),
+            signed: signed_at(&parts.headers),
             account: &reply.account,
             status: if matches!(reply.delivery, Delivery::Cut) { 0 } else { reply.answer.status },
             code: &reply.answer.code,

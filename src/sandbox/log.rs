@@ -19,6 +19,8 @@ pub(super) struct Logged<'a> {
     pub(super) operation: &'a str,
     pub(super) servers: &'a [String],
     pub(super) signature: bool,
+    /// When it says that it was signed, in microseconds of the client's clock.
+    pub(super) signed: Option<i64>,
     pub(super) account: &'a str,
     pub(super) status: u16,
     pub(super) code: &'a str,
@@ -42,6 +44,7 @@ impl Log {
             "operation": line.operation,
             "servers": line.servers,
             "signature": if line.signature { "valid" } else { "invalid" },
+            "signed": line.signed,
             "account": self.number(line.account),
             "status": line.status,
             "code": line.code,

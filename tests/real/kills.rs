@@ -1,9 +1,10 @@
 //! `kill -9` between claim and outcome: nothing is asked twice needlessly, and every occurrence has one outcome.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::thread;
 
 use serde_json::Value;
+use sunup::adapters::ncp::ATTEMPT_LIMIT;
 
 use crate::support::{Bench, in_seconds, micros};
 use crate::wait::until;
@@ -11,6 +12,9 @@ use crate::wait::until;
 /// Benches that are tried at the same time, and kills on each.
 const BENCHES: u64 = 4;
 const KILLS: u64 = 5;
+
+/// How long ago the oldest signature was made when its request arrived, in microseconds.
+static OLDEST: AtomicI64 = AtomicI64::new(0);
 
 /// How many kills there are to be in all.
 #[expect(clippy::disallowed_methods, reason = "a test is told by its surroundings how often it kills")]
@@ -39,6 +43,7 @@ fn killed_at_twenty_random_moments_no_server_is_asked_needlessly_and_every_occur
             });
         }
     });
+    println!("the oldest signature was of {} ms ago", OLDEST.load(Ordering::Relaxed) / 1000);
     println!("{} passed, 0 failed", rounds * BENCHES * KILLS);
 }
 
@@ -75,7 +80,20 @@ fn kill_on_one_bench(seed: u64) {
     for server in 1001..1001 + 2 * KILLS {
         judge(&bench, &server.to_string());
     }
+    let oldest = oldest_signature(&bench);
+    assert!(
+        oldest <= i64::try_from(ATTEMPT_LIMIT.as_micros()).unwrap(),
+        "a request arrived {oldest} µs after it was signed"
+    );
+    OLDEST.fetch_max(oldest, Ordering::Relaxed);
     bench.audit();
+}
+
+/// The longest that a request was on its way after it was signed, in microseconds: nothing stands still here.
+fn oldest_signature(bench: &Bench) -> i64 {
+    let log = bench.sandbox_log();
+    let requests = log.iter().filter(|line| line["kind"] == "request");
+    requests.map(|line| micros(line) - line["signed"].as_i64().unwrap()).max().unwrap()
 }
 
 /// Between two start requests of a server there is a read, and the second finds it neither running nor on its way.
