@@ -28,6 +28,22 @@ async fn no_double_a_lost_answer_of_a_done_deed_is_looked_after_and_not_repeated
 }
 
 #[tokio::test]
+async fn an_unanswered_request_is_looked_at_within_thirty_seconds_of_the_api_being_reachable() {
+    let due: jiff::Timestamp = "2026-11-23T08:50:00Z".parse().unwrap();
+    // From a little after the request on nothing can be read. The servers run long before that ends.
+    for outage in [120, 150, 301, 400, 555, 700, 800_i64] {
+        let mut world = World::at("2026-11-23T08:40:00Z").with(MORNING).fates(&[Fate::DoneUnheard]);
+        let seconds = jiff::SignedDuration::from_secs;
+        world.change(|outside| outside.outage = Some((due + seconds(1), due + seconds(outage))));
+
+        world.run(600 + outage.unsigned_abs() + 30).await;
+
+        assert_eq!(world.told().await, ["rule morning done: 1001 started, 1002 started"], "after {outage}s");
+        assert_eq!(world.asked().len(), 1, "after {outage}s");
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_surely_did_nothing_is_repeated_after_a_read_or_the_wait_that_was_named() {
     let mut lost = World::at("2026-11-23T08:40:00Z").with(MORNING).fates(&[Fate::Lost]);
     let mut throttled = World::at("2026-11-23T08:40:00Z").with(MORNING).fates(&[Fate::Throttled]);
