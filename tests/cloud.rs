@@ -501,9 +501,9 @@ async fn what_a_failed_read_says_of_the_account_follows_the_answer() {
         (http("403 No", "", "{}"), (ReasonKind::Credentials, ReadTrouble::Keys)),
         (http("429 Slow", "", "{}"), throttled(None)),
         (http("429 Slow", "Retry-After: 7\r\n", "{}"), throttled(Some(Duration::from_secs(7)))),
-        (http("500 Oops", "", "{}"), down.clone()),
+        (http("500 Oops", "", "{}"), down),
         (http("503 Busy", "", "{}"), down),
-        (http("404 Gone", "", "{}"), odd.clone()),
+        (http("404 Gone", "", "{}"), odd),
         (http("200 OK", "", "{\"getServerInstanceListResponse\": {\"returnCode\": \"0\"}}"), odd),
         (b"not http at all".to_vec(), (ReasonKind::NoAnswer, ReadTrouble::Down)),
     ];
