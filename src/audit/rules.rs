@@ -5,6 +5,8 @@ mod order;
 mod outcomes;
 mod records;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use super::Violation;
 use super::view::View;

@@ -1,0 +1,275 @@
+//! Rules at their bounds: one small history that is valid, and what each change of it breaks.
+
+use super::Rule;
+use crate::audit::history::{
+    Attempt, Deed, Fault, History, Journal, Micros, Missed, Offset, Owed, Request, Run, SECOND, State, Sure,
+    Target, Wrong,
+};
+use crate::audit::view::View;
+
+/// When the start is due and claimed; it is asked for then, and the server runs a minute later.
+const DUE: Micros = 10_000 * SECOND;
+const ENDED: Micros = DUE + 61 * SECOND;
+const SERVER: &str = "main/1001";
+
+/// A start of one server that went well.
+fn valid() -> History {
+    let run = Run {
+        id: 1,
+        rule: Some("morning".into()),
+        deed: Deed::Start,
+        planned: DUE,
+        due: DUE,
+        window_end: DUE + 900 * SECOND,
+        claimed: DUE,
+        ended: Some(("done".into(), ENDED)),
+        withdrawn: None,
+        is_whole: true,
+    };
+    let owed = Owed {
+        rule: "morning".into(),
+        deed: Deed::Start,
+        planned: DUE,
+        latest: DUE,
+        window: 900 * SECOND,
+        servers: Some(vec![SERVER.into()]),
+        sure: Sure::Yes,
+    };
+    let target = Target { run: 1, server: SERVER.into(), ended: Some(("started".into(), None, ENDED)) };
+    History {
+        owed: vec![owed],
+        journal: Journal {
+            runs: vec![run],
+            targets: vec![target],
+            attempts: vec![attempt(1, DUE, "accepted")],
+            missed: Vec::new(),
+        },
+        cloud_known: true,
+        faults_known: true,
+        requests: vec![Request {
+            left: DUE,
+            at: DUE + SECOND / 2,
+            deed: Deed::Start,
+            servers: vec![SERVER.into()],
+            took: vec![SERVER.into()],
+            status: 200,
+            heard: Some(DUE + SECOND),
+            signed: Some(DUE),
+        }],
+        states: vec![
+            state(0, "NSTOP", "NULL"),
+            state(DUE + SECOND / 2, "NSTOP", "START"),
+            state(DUE + 60 * SECOND, "RUN", "NULL"),
+        ],
+        attempt_limit: 10 * SECOND,
+        boot_limit: 600 * SECOND,
+        until: DUE + 3600 * SECOND,
+        ..History::default()
+    }
+}
+
+fn state(at: Micros, status: &str, operation: &str) -> State {
+    State { at, server: SERVER.into(), status: status.into(), operation: operation.into() }
+}
+
+/// An attempt of the run that was answered a second later.
+fn attempt(id: i64, intended: Micros, result: &str) -> Attempt {
+    Attempt {
+        id,
+        deed: Deed::Start,
+        targets: vec![(1, SERVER.into())],
+        intended,
+        answered: Some((intended + SECOND, result.into())),
+        status: Some(200),
+    }
+}
+
+fn fault(wrong: Wrong, from: Micros, to: Micros) -> Fault {
+    Fault { from, to, wrong, server: None }
+}
+
+/// How the target ended.
+fn ends(history: &mut History, outcome: &str, kind: Option<&str>) {
+    history.journal.targets[0].ended = Some((outcome.into(), kind.map(String::from), ENDED));
+}
+
+/// Whether a rule finds something in the valid history after a change.
+fn finds(rule: Rule, change: impl FnOnce(&mut History)) -> bool {
+    let mut history = valid();
+    change(&mut history);
+    let view = View::new(&history);
+    !rule.check(&view).is_empty()
+}
+
+#[test]
+fn nothing_is_found_in_what_went_well() {
+    let history = valid();
+    let view = View::new(&history);
+
+    for rule in Rule::ALL {
+        assert!(rule.check(&view).is_empty(), "{}", rule.word());
+    }
+}
+
+#[test]
+fn a_server_counts_as_there_from_a_minute_before_the_claim_to_a_little_after_the_end() {
+    let there = |from: Micros, to: Micros| {
+        vec![state(0, "NSTOP", "NULL"), state(from, "RUN", "NULL"), state(to, "NSTOP", "NULL")]
+    };
+    let late = ENDED + 5 * SECOND;
+    let stretches = [
+        (DUE - 30 * SECOND, DUE - 10 * SECOND, false),
+        (DUE - 90 * SECOND, DUE - 70 * SECOND, true),
+        (ENDED + SECOND, late, false),
+        (ENDED + 3 * SECOND, late, true),
+    ];
+    for (from, to, is_found) in stretches {
+        let goal = finds(Rule::FalseGoal, |history| history.states = there(from, to));
+        let already = finds(Rule::FalseAlready, |history| {
+            history.states = there(from, to);
+            history.journal.attempts.clear();
+            ends(history, "already", None);
+        });
+        assert_eq!((goal, already), (is_found, is_found), "{from} to {to}");
+    }
+    let unknown = finds(Rule::FalseGoal, |history| {
+        history.states.truncate(1);
+        history.cloud_known = false;
+    });
+    assert!(!unknown, "without a log of the cloud nothing is known of it");
+}
+
+#[test]
+fn what_was_asked_for_neither_rests_nor_was_already_there() {
+    // The result of the attempt, its status, whether a target cannot have been left alone.
+    let table = [
+        ("accepted", Some(200), true),
+        ("accepted", None, true),
+        ("refused", Some(500), true),
+        ("unanswered", None, true),
+        ("refused", Some(429), false),
+        ("refused", Some(401), false),
+        ("not-sent", None, false),
+    ];
+    for (result, status, is_found) in table {
+        let missed = finds(Rule::FalseRest, |history| {
+            history.journal.attempts = vec![Attempt { status, ..attempt(1, DUE, result) }];
+            ends(history, "missed", Some("no-answer"));
+        });
+        assert_eq!(missed, is_found, "{result} {status:?}");
+    }
+    assert!(finds(Rule::FalseAlready, |history| ends(history, "already", None)));
+}
+
+#[test]
+fn a_failure_needs_a_request_and_a_server_that_is_not_there() {
+    let failed = |kind: &'static str, change: &dyn Fn(&mut History)| {
+        finds(Rule::FalseFailure, |history| {
+            ends(history, "failed", Some(kind));
+            history.states.truncate(2);
+            change(history);
+        })
+    };
+    let other = |history: &mut History, deed: Deed, before: Micros| {
+        let targets = vec![(7, SERVER.into())];
+        history.journal.attempts = vec![Attempt { deed, targets, ..attempt(1, DUE - before, "unanswered") }];
+    };
+
+    assert!(!failed("api", &|_| ()));
+    assert!(failed("api", &|history| history.journal.attempts.clear()), "nothing was asked");
+    assert!(!failed("too-slow", &|history| history.journal.attempts.clear()), "that can be had without");
+    assert!(!failed("api", &|history| other(history, Deed::Start, 1800 * SECOND)), "it is shared");
+    assert!(failed("api", &|history| other(history, Deed::Start, 3700 * SECOND)), "too long before");
+    assert!(failed("api", &|history| other(history, Deed::Stop, 1800 * SECOND)), "another deed");
+    assert!(!failed("api", &|history| history.journal.attempts[0].intended = DUE - 7200 * SECOND), "its own");
+
+    let there = |since: Micros| {
+        move |history: &mut History| history.states = vec![state(ENDED - since, "RUN", "NULL")]
+    };
+    assert!(failed("api", &there(61 * SECOND)));
+    assert!(!failed("api", &there(59 * SECOND)), "not for long");
+    let blind = |ago: Micros| {
+        failed("api", &|history| {
+            there(61 * SECOND)(history);
+            history.faults = vec![fault(Wrong::Cloud, ENDED - ago - SECOND, ENDED - ago)];
+        })
+    };
+    assert!(!blind(100 * SECOND) && blind(130 * SECOND), "nobody could see it");
+}
+
+#[test]
+fn a_miss_has_a_cause_of_its_kind_from_a_little_before_on() {
+    let missed = |kind: &str, wrong: Wrong, before: Micros| {
+        finds(Rule::MissCause, |history| {
+            history.journal.runs.clear();
+            history.journal.targets.clear();
+            history.journal.missed = vec![Missed {
+                id: 1,
+                rule: "morning".into(),
+                deed: Deed::Start,
+                first: DUE,
+                last: DUE,
+                count: 1,
+                kind: kind.into(),
+                recorded: DUE + 901 * SECOND,
+                withdrawn: None,
+            }];
+            history.faults = vec![fault(wrong, 0, DUE - before)];
+        })
+    };
+
+    assert!(!missed("down", Wrong::Down, 140 * SECOND) && missed("down", Wrong::Down, 160 * SECOND));
+    assert!(missed("down", Wrong::Stalled, 0));
+    assert!(missed("clock", Wrong::Reload, 0) && !missed("clock", Wrong::Clock, 0));
+    let target = |before: Micros| {
+        finds(Rule::MissCause, |history| {
+            ends(history, "missed", Some("no-answer"));
+            history.faults = vec![fault(Wrong::Cloud, 0, DUE - before)];
+        })
+    };
+    assert!(!target(140 * SECOND) && target(160 * SECOND));
+}
+
+#[test]
+fn only_a_missed_run_that_could_not_be_read_may_be_about_no_server() {
+    let empty = |outcome: &'static str, wrong: Wrong| {
+        finds(Rule::TargetSet, |history| {
+            history.journal.targets.clear();
+            history.journal.runs[0].ended = Some((outcome.into(), ENDED));
+            history.faults = vec![fault(wrong, DUE, ENDED)];
+        })
+    };
+
+    assert!(!empty("missed", Wrong::Cloud) && !empty("missed", Wrong::Keys));
+    assert!(empty("done", Wrong::Cloud) && empty("missed", Wrong::Store));
+}
+
+#[test]
+fn signatures_clocks_and_open_requests_are_judged_at_their_bounds() {
+    let signed = |ago: Micros| {
+        finds(Rule::StaleSignature, |history| {
+            history.requests[0].signed = Some(history.requests[0].at - ago);
+        })
+    };
+    assert!(!signed(10 * SECOND) && signed(10 * SECOND + 1));
+    let delayed = finds(Rule::StaleSignature, |history| {
+        history.requests[0].signed = Some(DUE - 60 * SECOND);
+        history.faults = vec![fault(Wrong::Stalled, DUE - 2 * SECOND, DUE)];
+    });
+    assert!(!delayed, "it stood still");
+
+    let wrong = |by: Micros| {
+        finds(Rule::WrongClock, |history| {
+            history.clock = vec![Offset { from: 0, wall_ahead: by, wrong_by: by }];
+        })
+    };
+    assert!(!wrong(62 * SECOND) && wrong(62 * SECOND + 1) && wrong(-62 * SECOND - 1));
+
+    let open_at_once = |before: Micros| {
+        finds(Rule::Overlap, |history| {
+            history.journal.attempts[0].answered = Some((DUE + 20 * SECOND, "accepted".into()));
+            history.journal.attempts.push(attempt(2, DUE + 20 * SECOND - before, "accepted"));
+        })
+    };
+    assert!(open_at_once(3 * SECOND) && !open_at_once(SECOND));
+}
