@@ -153,6 +153,26 @@ mod tests {
     }
 
     #[test]
+    fn only_an_answer_without_a_fault_is_heard_and_only_a_good_list_shows_servers() {
+        let request = |operation: &str, status: i64, fault: &str| {
+            let line = format!(
+                r#"{{"at":2,"kind":"request","operation":"{operation}","servers":["1001"],"account":1,"status":{status},"fault":{fault}}}"#
+            );
+            read(&format!("{line}\n"), &accounts()).unwrap()
+        };
+        let heard = |status, fault| request("startServerInstances", status, fault).requests[0].heard;
+        assert_eq!(
+            [heard(200, "null"), heard(0, "null"), heard(200, r#""late""#), heard(0, r#""reset""#)],
+            [Some(2 + HEARD_AFTER), None, None, None]
+        );
+        let shows = |operation, status, fault| request(operation, status, fault).reads.len();
+        assert_eq!(shows("getServerInstanceList", 200, "null"), 1);
+        assert_eq!(shows("getServerInstanceList", 500, "null"), 0);
+        assert_eq!(shows("getServerInstanceList", 200, r#""stale""#), 0);
+        assert_eq!(shows("getRegionList", 200, "null"), 0);
+    }
+
+    #[test]
     fn a_last_line_that_breaks_off_is_left_out_and_any_other_one_is_named() {
         let cut = format!("{LOG}{{\"at\":13,\"ki");
         assert_eq!(read(&cut, &accounts()).unwrap().reads.len(), 2);

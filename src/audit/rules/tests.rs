@@ -273,3 +273,139 @@ fn signatures_clocks_and_open_requests_are_judged_at_their_bounds() {
     };
     assert!(open_at_once(3 * SECOND) && !open_at_once(SECOND));
 }
+
+/// Another run about the server, by a rule of its own that names it.
+fn rival(history: &mut History, deed: Deed, due: Micros) -> &mut Run {
+    let other = Owed { rule: "evening".into(), deed, planned: due, latest: due, ..history.owed[0].clone() };
+    history.owed.push(other);
+    history.journal.targets.push(Target { run: 2, server: SERVER.into(), ended: None });
+    let base = history.journal.runs[0].clone();
+    let claimed = DUE - 10 * SECOND;
+    history.journal.runs.push(Run {
+        id: 2,
+        rule: Some("evening".into()),
+        deed,
+        planned: due,
+        due,
+        claimed,
+        ended: None,
+        ..base
+    });
+    &mut history.journal.runs[1]
+}
+
+/// The one run is a stop.
+fn is_a_stop(history: &mut History) {
+    history.owed[0].deed = Deed::Stop;
+    history.journal.runs[0].deed = Deed::Stop;
+    history.journal.attempts[0].deed = Deed::Stop;
+    history.requests[0].deed = Deed::Stop;
+}
+
+#[test]
+fn what_went_wrong_excuses_from_a_little_before_due_to_the_last_start_after_the_window() {
+    let failed = |from: Micros, to: Micros| {
+        finds(Rule::Unfulfilled, |history| {
+            ends(history, "failed", Some("api"));
+            history.faults = vec![fault(Wrong::People, from, to)];
+        })
+    };
+    let last = DUE + (900 + 600 + 120) * SECOND;
+
+    assert!(!failed(0, DUE - 150 * SECOND) && failed(0, DUE - 150 * SECOND - 1));
+    assert!(!failed(last, last + 1) && failed(last + 1, last + 2));
+}
+
+#[test]
+fn only_a_newer_opposite_wish_for_the_server_supersedes() {
+    let superseded = |change: &dyn Fn(&mut History)| {
+        finds(Rule::Unfulfilled, |history| {
+            ends(history, "superseded", None);
+            change(history);
+        })
+    };
+    let by = |deed: Deed, due: Micros| {
+        superseded(&|history| {
+            rival(history, deed, due);
+        })
+    };
+    let last = DUE + (900 + 600) * SECOND;
+
+    assert!(superseded(&|_| ()), "there is none");
+    assert!(!by(Deed::Stop, DUE + 1) && by(Deed::Start, DUE + 1));
+    assert!(by(Deed::Stop, DUE) && by(Deed::Stop, DUE - 1), "it is not newer");
+    assert!(!by(Deed::Stop, last) && by(Deed::Stop, last + 1), "too late to matter");
+    let other_server = superseded(&|history| {
+        rival(history, Deed::Stop, DUE + 1);
+        history.journal.targets[1].server = "main/1002".into();
+    });
+    assert!(other_server);
+    let start_at_once = |deed: Deed, due: Micros| {
+        superseded(&|history| {
+            is_a_stop(history);
+            rival(history, deed, due);
+        })
+    };
+    assert!(!start_at_once(Deed::Start, DUE), "of two at one moment the start wins");
+    assert!(start_at_once(Deed::Start, DUE - 1) && start_at_once(Deed::Stop, DUE + 1));
+}
+
+#[test]
+fn a_skip_needs_a_ground() {
+    let skipped = |kind: &'static str, never_stopped: &'static str| {
+        finds(Rule::Unfulfilled, |history| {
+            ends(history, "skipped", Some(kind));
+            history.never_stopped = vec![never_stopped.into()];
+        })
+    };
+
+    assert!(!skipped("protected", SERVER) && skipped("protected", "main/1002"));
+    assert!(!skipped("wanted", "") && !skipped("dependency", "") && skipped("limit", ""));
+}
+
+#[test]
+fn a_request_is_out_of_order_once_a_newer_wish_is_claimed() {
+    let odd = |change: &dyn Fn(&mut History)| finds(Rule::Order, change);
+    let start_at = |due: Micros, change: &dyn Fn(&mut History)| {
+        odd(&|history| {
+            is_a_stop(history);
+            rival(history, Deed::Start, due);
+            change(history);
+        })
+    };
+    let by_hand = |index: usize| {
+        move |history: &mut History| {
+            let asked = Attempt {
+                deed: Deed::Start,
+                targets: vec![(2, SERVER.into())],
+                ..attempt(9, DUE - 5 * SECOND, "refused")
+            };
+            history.journal.attempts.push(asked);
+            history.journal.runs[index].rule = None;
+        }
+    };
+    let stop_at = |due: Micros| {
+        odd(&|history| {
+            rival(history, Deed::Stop, due);
+        })
+    };
+
+    assert!(stop_at(DUE + 1) && !stop_at(DUE), "of two at one moment the start wins");
+    assert!(start_at(DUE, &|_| ()) && !start_at(DUE - 1, &|_| ()));
+    assert!(!start_at(DUE, &by_hand(0)) && !start_at(DUE, &by_hand(1)), "commands have no moment in common");
+    assert!(start_at(DUE + 1, &by_hand(1)));
+    let claimed = |before: Micros| odd(&|history| rival(history, Deed::Stop, DUE + 1).claimed = DUE - before);
+    assert!(claimed(2 * SECOND + 1) && !claimed(2 * SECOND));
+    let withdrawn = odd(&|history| rival(history, Deed::Stop, DUE + 1).withdrawn = Some(DUE));
+    assert!(!withdrawn);
+    let gave_way = odd(&|history| {
+        rival(history, Deed::Stop, DUE + 1);
+        history.journal.targets[1].ended = Some(("superseded".into(), None, DUE));
+    });
+    assert!(!gave_way);
+    let unknown = odd(&|history| {
+        rival(history, Deed::Stop, DUE + 1);
+        history.owed[1].servers = None;
+    });
+    assert!(!unknown, "nobody knew yet that it was about the server");
+}
