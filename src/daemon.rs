@@ -20,6 +20,8 @@ pub mod listing;
 mod probes;
 pub mod rate;
 mod reload;
+#[cfg(test)]
+mod scene;
 mod shift;
 pub mod signals;
 pub mod systemd;

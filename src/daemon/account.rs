@@ -184,3 +184,21 @@ impl Book {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, account};
+
+    #[test]
+    fn no_two_accounts_are_of_one_generation() {
+        let mut book = scene::book("");
+        book.accounts.clear();
+        let names = ["main", "other", "third"].map(account);
+
+        book.take_accounts(names.clone().map(|name| (name, scene::line())).into());
+
+        let of = |name: &AccountName| book.accounts[name].generation;
+        assert_eq!(names.iter().map(of).collect::<BTreeSet<_>>(), BTreeSet::from([1, 2, 3]));
+    }
+}

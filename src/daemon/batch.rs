@@ -96,6 +96,9 @@ pub(super) fn batches(candidates: Vec<Candidate>, size: usize) -> Vec<Vec<Candid
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::scene;
+    use crate::domain::name::Action;
+    use crate::domain::target::Progress;
 
     fn candidate(run: i64, no: &str, batch_max: usize) -> Candidate {
         let account = AccountName::new("main").unwrap();
@@ -105,6 +108,27 @@ mod tests {
 
     fn shape(batches: &[Vec<Candidate>]) -> Vec<Vec<&str>> {
         batches.iter().map(|batch| batch.iter().map(|c| c.server.no.as_str()).collect()).collect()
+    }
+
+    #[test]
+    fn a_request_repeats_only_what_was_asked_before_and_is_in_trouble() {
+        let mut book = scene::book("");
+        let due = scene::at("08:50:00");
+        let asked = || Progress { attempts: 1, ..Progress::fresh(due) };
+        let targets = [("1", asked()), ("2", Progress::fresh(due)), ("3", asked())];
+        scene::add(&mut book, 1, scene::head("morning", Action::Start, due), &targets);
+        let main = scene::account("main");
+        let troubled = ["1", "2"].map(|no| ServerNo::parse(no).unwrap());
+        book.accounts.get_mut(&main).unwrap().troubled.extend(troubled);
+        let turn = |servers: &[&str]| {
+            let batch: Vec<Candidate> = servers.iter().map(|no| candidate(1, no, 99)).collect();
+            matches!(turn_of(&book, &main, &batch), Turn::Again)
+        };
+
+        assert_eq!(
+            [turn(&["1"]), turn(&["2"]), turn(&["3"]), turn(&["1", "2"])],
+            [true, false, false, false]
+        );
     }
 
     #[test]

@@ -273,3 +273,83 @@ pub(super) fn supersede_older(book: &mut Book, draft: &mut Draft, head: &RunHead
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at, head, server};
+
+    #[test]
+    fn only_open_hours_of_others_whose_servers_a_list_must_tell_want_them_at_a_closing_edge() {
+        let rule =
+            |name: &str, group: &str, when: &str| format!("[rules.{name}]\n{when}\nrun = [\"{group}\"]\n");
+        let hours = "hours = \"MON-FRI 09:00-20:00\"";
+        let book = scene::book(
+            &[
+                rule("own", "web", hours),
+                rule("late", "web", hours),
+                rule("listed", "db", hours),
+                rule("shut", "web", "hours = \"SAT 09:00-18:00\""),
+                rule("off", "web", &format!("{hours}\nenabled = false")),
+                "[rules.cron]\ncron = \"0 9 * * *\"\nstart = [\"web\"]\n".to_owned(),
+            ]
+            .concat(),
+        );
+        let wanting = |name: &str, action: Action| {
+            let rule = book.settings.rules.values().find(|rule| rule.name.as_str() == name).unwrap();
+            wanting_groups(&book, rule, action, [at("18:00:00"), at("18:00:01")]).len()
+        };
+
+        assert_eq!(wanting("listed", Action::Stop), 2, "those of `own` and `late`");
+        assert_eq!(wanting("own", Action::Stop), 1, "that of `late`");
+        assert_eq!((wanting("own", Action::Start), wanting("cron", Action::Stop)), (0, 0));
+    }
+
+    #[test]
+    fn of_opposite_runs_the_later_one_is_newer_and_of_two_at_one_moment_the_start_of_a_rule() {
+        use Action::{Start, Stop};
+        let due = at("08:50:00");
+        let newer = |open: Action, open_due: Timestamp, own: RunHead| {
+            let mut book = scene::book("");
+            scene::add(&mut book, 1, head("open", open, open_due), &[("1001", Progress::fresh(due))]);
+            newer_open(&book, &server("1001"), &own).is_some()
+        };
+        let by_hand = RunHead { origin: Origin::Person("tester".into()), ..head("own", Stop, due) };
+
+        assert!(newer(Stop, at("08:50:01"), head("own", Start, due)));
+        assert!(!newer(Start, at("08:50:01"), head("own", Start, due)), "it wants the same");
+        assert!(!newer(Stop, due, head("own", Start, due)) && newer(Start, due, head("own", Stop, due)));
+        assert!(!newer(Start, at("08:49:59"), head("own", Stop, due)), "it is older");
+        assert!(!newer(Start, due, by_hand), "a command is the newest of its moment");
+    }
+
+    #[test]
+    fn a_new_target_shares_what_is_on_its_way_to_the_same_goal_and_nothing_else() {
+        let due = at("08:50:00");
+        let joined = |open: Action, open_progress: Progress| {
+            let mut book = scene::book("");
+            scene::add(&mut book, 1, head("open", open, due), &[("1001", open_progress)]);
+            joined(&book, Action::Start, &server("1001"), due).holds_the_wire()
+        };
+
+        assert!(joined(Action::Start, scene::asking(due)));
+        assert!(!joined(Action::Stop, scene::asking(due)));
+        assert!(!joined(Action::Start, Progress::fresh(due)));
+    }
+
+    #[test]
+    fn an_earlier_look_counts_only_where_it_showed_that_a_server_can_be_asked() {
+        let now = at("08:50:00");
+        let askable = |began: &str, status: &str, touched: Option<&str>| {
+            let mut book = scene::book("");
+            book.sights.insert(server("1001"), (scene::sight(at(began), status, "NULL"), None));
+            book.touched.extend(touched.map(|touched| (server("1001"), at(touched))));
+            joined(&book, Action::Start, &server("1001"), now).askable
+        };
+
+        assert_eq!(askable("08:49:50", "NSTOP", None), Some(at("08:49:50")));
+        assert_eq!(askable("08:49:50", "RUN", None), None, "it is looked at again");
+        assert_eq!(askable("08:49:50", "NSTOP", Some("08:49:49")), Some(at("08:49:50")));
+        assert_eq!(askable("08:49:50", "NSTOP", Some("08:49:50")), None);
+    }
+}

@@ -466,3 +466,41 @@ fn is_watched_on(outcome: Option<&Outcome>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at, head, server, sight};
+
+    #[test]
+    fn a_sight_from_before_the_last_request_tells_nothing_to_a_target_that_waits() {
+        let due = at("08:50:00");
+        let mut book = scene::book("");
+        let targets = [("1001", Progress::fresh(due)), ("1002", scene::asking(due))];
+        scene::add(&mut book, 1, head("morning", Action::Start, due), &targets);
+        scene::add(&mut book, 2, head("evening", Action::Stop, due), &[("1003", scene::asking(due))]);
+        scene::add(&mut book, 3, head("other", Action::Start, due), &[("1003", Progress::fresh(due))]);
+        for no in ["1001", "1002"] {
+            book.touched.insert(server(no), due);
+        }
+        let blind = |run: i64, no: &str, began: &str| {
+            book.is_blind(RunId(run), &server(no), &sight(at(began), "NSTOP", "NULL"))
+        };
+
+        assert!(blind(1, "1001", "08:49:59") && !blind(1, "1001", "08:50:00"));
+        assert!(!blind(1, "1002", "08:49:59"), "it does not wait");
+        assert!(blind(3, "1003", "08:50:10"), "an opposite request is on the wire");
+        assert!(blind(9, "1001", "08:50:10"), "there is no such run");
+    }
+
+    #[test]
+    fn only_an_opposite_request_without_an_answer_is_in_the_way() {
+        let due = at("08:50:00");
+        let in_the_way = |unanswered| {
+            policy(&head("r", Action::Start, due), Duration::ZERO, unanswered).opposite_unanswered
+        };
+
+        assert_eq!(in_the_way(Some((Action::Stop, due))), Some(due));
+        assert_eq!((in_the_way(Some((Action::Start, due))), in_the_way(None)), (None, None));
+    }
+}

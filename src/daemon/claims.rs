@@ -422,3 +422,26 @@ pub(super) fn rule_of(head: &RunHead) -> Option<&RuleName> {
         Origin::Person(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at};
+
+    #[test]
+    fn of_what_passed_the_newest_is_what_older_wishes_give_way_to() {
+        let rule =
+            "[rules.r]\ncron = \"*/10 8 * * *\"\nstart = [\"db\"]\nwindow = \"25m\"\nmissed = \"skip\"\n";
+        let settings = scene::settings(rule);
+        let rule = settings.rules.values().next().unwrap();
+        let now = at("08:45:00");
+        let due = plan::of_rule(rule, at("07:59:00"), now);
+
+        let found = sort_out(rule, due, &Kept::new(), now, &Absence::stalled());
+
+        let counts: Vec<_> = found.missed.iter().map(|missed| missed.count).collect();
+        assert_eq!(counts, [3, 2], "the windows of three have ended");
+        assert_eq!(found.closed.iter().map(|closed| closed.due).collect::<Vec<_>>(), [at("08:40:00")]);
+        assert!(found.acting.is_empty());
+    }
+}

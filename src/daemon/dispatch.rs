@@ -491,3 +491,65 @@ fn find_own(book: &mut Book, now: Timestamp, account: &AccountName, alarm: &mut 
     state.finding_own = true;
     acts.push(Act::FindOwn { account: account.clone() });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::account::Proof;
+    use crate::daemon::scene::{self, account, at, head, progress};
+
+    #[test]
+    fn a_target_that_waits_shares_the_request_of_another_run_with_the_same_goal_alone() {
+        let now = at("08:50:00");
+        let shared = |action: Action, other: Progress| {
+            let mut book = scene::book("");
+            scene::add(&mut book, 1, head("own", Action::Start, now), &[("1001", Progress::fresh(now))]);
+            scene::add(&mut book, 2, head("other", action, now), &[("1001", other)]);
+            share(&mut book, &mut Draft::new(now));
+            progress(&book, 1, "1001").holds_the_wire()
+        };
+
+        assert!(shared(Action::Start, scene::asking(now)));
+        assert!(!shared(Action::Stop, scene::asking(now)));
+        assert!(!shared(Action::Start, Progress::fresh(now)));
+    }
+
+    #[test]
+    fn a_target_remembers_the_trouble_of_its_account_while_that_holds_it_back() {
+        let now = at("08:50:00");
+        let explained = |told: bool, until: &str, known: Option<Reason>| {
+            let mut book = scene::book("");
+            let own = Progress { trouble: known, ..Progress::fresh(now) };
+            scene::add(&mut book, 1, head("own", Action::Start, now), &[("1001", own)]);
+            let state = book.accounts.get_mut(&account("main")).unwrap();
+            state.told = told.then(|| (scene::reason(ReasonKind::Credentials), Proof::AnyAnswer));
+            state.look_after = at(until);
+            explain(&mut book, &mut Draft::new(now));
+            progress(&book, 1, "1001").trouble.as_ref().map(|reason| reason.kind)
+        };
+
+        assert_eq!(explained(true, "08:50:01", None), Some(ReasonKind::Credentials));
+        assert_eq!(explained(true, "08:50:00", None), None, "it may look now");
+        assert_eq!(explained(false, "08:50:01", None), None);
+        let known = scene::reason(ReasonKind::Throttled);
+        assert_eq!(explained(true, "08:50:01", Some(known)), Some(ReasonKind::Throttled));
+    }
+
+    #[test]
+    fn the_own_server_is_asked_for_when_it_is_time_and_waited_for_only_while_it_is_not_known() {
+        let now = at("08:50:00");
+        let found = |after: &str, is_known: bool| {
+            let mut book = scene::book("");
+            let state = book.accounts.get_mut(&account("main")).unwrap();
+            state.find_own_after = at(after);
+            state.own = is_known.then(BTreeSet::new);
+            let (mut alarm, mut acts) = (Alarm::default(), Vec::new());
+            find_own(&mut book, now, &account("main"), &mut alarm, &mut acts);
+            (acts.len(), alarm.moment())
+        };
+
+        assert_eq!(found("08:50:00", true), (1, Timestamp::MAX));
+        assert_eq!(found("08:50:01", true), (0, Timestamp::MAX));
+        assert_eq!(found("08:50:01", false), (0, at("08:50:01")));
+    }
+}

@@ -288,3 +288,54 @@ fn order_findings(book: &Book, names: &[GroupName], action: Action) -> Vec<Strin
     }
     found
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at, group, server, sight};
+
+    #[test]
+    fn the_next_look_is_the_first_that_lies_ahead() {
+        let mut book = scene::book(
+            "[rules.a]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n[rules.b]\ncron = \"30 9 * * *\"\nstart = [\"db\"]\n",
+        );
+        for rule in book.settings.rules.keys() {
+            book.covered.insert(rule.clone(), at("08:00:00"));
+        }
+        book.plan_all();
+        let ahead = book.settings.checks.preflight;
+        let first = at("09:00:00") - ahead;
+
+        assert_eq!(next_look(&book, first - Duration::from_secs(1)), first);
+        assert_eq!(next_look(&book, first), at("09:30:00") - ahead, "that one has begun");
+    }
+
+    #[test]
+    fn the_hours_requests_are_counted_with_those_that_went_out() {
+        let now = at("08:50:00");
+        let told = |used: usize, needed: usize, hour_old: usize| {
+            let mut book = scene::book("[limits]\nrequests_per_hour = 5\n");
+            book.recent_asks.extend(std::iter::repeat_n(at("07:50:00"), hour_old));
+            book.recent_asks.extend(std::iter::repeat_n(at("07:50:01"), used));
+            let servers = (0..needed * 20).map(|no| (server(&format!("{}", 1000 + no)), Duration::ZERO));
+            hour(&book, &servers.collect(), now).is_some()
+        };
+
+        assert!(!told(3, 2, 0) && told(4, 2, 0) && told(3, 3, 0));
+        assert!(!told(3, 2, 4), "what went out an hour ago is free again");
+    }
+
+    #[test]
+    fn what_a_group_comes_after_is_told_only_where_servers_of_it_are_not_up() {
+        let needs = "[groups.app]\naccount = \"main\"\nservers = [\"2001\"]\nafter = [\"db\"]\n";
+        let told = |up: &[&str]| {
+            let mut book = scene::book(needs);
+            let seen = up.iter().map(|no| (server(no), (sight(at("08:49:00"), "RUN", "NULL"), None)));
+            book.sights.extend(seen);
+            order_findings(&book, &[group("app")], Action::Start)
+        };
+
+        assert!(told(&["1001", "1002", "1003"]).is_empty());
+        assert_eq!(told(&["1001"]), ["group app comes after group db, of which 2 servers are not up"]);
+    }
+}

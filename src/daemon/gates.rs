@@ -482,3 +482,26 @@ impl<'a> Gates<'a> {
         gate
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at, server, sight};
+
+    #[test]
+    fn a_sight_counts_from_a_moment_on_while_it_is_new_and_no_request_came_after_it() {
+        let (began, newest) = (at("08:50:00"), at("08:50:00") + SIGHT_AGE_MAX);
+        let seen = |since: Timestamp, touched: Timestamp, now: Timestamp| {
+            let mut book = scene::book("");
+            book.sights.insert(server("1001"), (sight(began, "RUN", "NULL"), None));
+            book.touched.insert(server("1001"), touched);
+            Gates::new(&book, Probes::default(), now).seen(&server("1001"), since).is_some()
+        };
+        let second = Duration::from_secs(1);
+
+        assert!(seen(began, began, began) && seen(began, began, newest));
+        assert!(!seen(began, began, newest + second), "too old");
+        assert!(!seen(began + second, began, newest), "older than what is asked for");
+        assert!(!seen(began, began + second, newest), "a request came after it");
+    }
+}

@@ -188,3 +188,29 @@ impl Book {
         Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.json(now)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::daemon::scene::{self, at, resolve, server, sight};
+
+    #[test]
+    fn groups_show_their_servers_in_order_and_warn_only_once_all_is_known() {
+        let mut book = scene::book("[limits]\nprotect = [\"nobody-*\"]\n");
+        book.sights.insert(server("1001"), (sight(at("08:00:00"), "RUN", "NULL"), None));
+        let before = book.groups_json(at("08:00:01"));
+        resolve(&mut book, "web", at("08:00:00"), &["10001", "999"]);
+
+        let json = book.groups_json(at("08:00:01"));
+
+        let of = |name: &str| {
+            let groups = json["groups"].as_array().unwrap();
+            let group = groups.iter().find(|group| group["group"] == name).unwrap();
+            let servers = group["servers"].as_array().unwrap().iter();
+            servers.map(|server| server["server"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("web"), of("db").len()), (vec!["999".into(), "10001".into()], 3));
+        assert_eq!(before["warnings"].as_array().unwrap().len(), 0, "web is not known yet");
+        let warnings = json["warnings"].to_string();
+        assert!(warnings.contains("nobody-*"), "{warnings}");
+    }
+}

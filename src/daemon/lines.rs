@@ -325,3 +325,66 @@ fn target(run: RunId, action: Action, server: &ServerId, name: Option<&str>, pro
         State::Waiting { why: None, .. } | State::Asking { .. } => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use super::*;
+    use crate::daemon::scene::{at, head, server};
+
+    #[derive(Clone, Default)]
+    struct Paper(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Paper {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(lines: &[Line]) -> Vec<String> {
+        let paper = Paper::default();
+        let writer = paper.clone();
+        let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        tracing::subscriber::with_default(log, || emit_all(lines));
+        let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| line.split("lines: ").nth(1).unwrap_or(line).to_owned()).collect()
+    }
+
+    fn moving(run: i64, no: u32) -> Line {
+        let since = at("08:50:01");
+        let state = State::Moving { attempt: None, since, fell_back: None };
+        let progress = Progress { state, ..Progress::fresh(since) };
+        let (run, server) = (RunId(run), server(&no.to_string()));
+        Line::Target { run, action: Action::Start, server, name: None, progress }
+    }
+
+    #[test]
+    fn more_than_three_servers_that_go_on_alike_share_a_line_and_three_do_not() {
+        let three: Vec<Line> = (1..=3).map(|no| moving(1, no)).collect();
+        let four: Vec<Line> = (1..=4).map(|no| moving(1, no)).collect();
+        let apart: Vec<Line> = (1..=4).map(|no| moving(i64::from(no % 2), no)).collect();
+
+        assert_eq!((logged(&three).len(), logged(&apart).len()), (3, 4));
+        let shared = logged(&four);
+        assert_eq!(shared.len(), 1);
+        assert!(shared[0].contains("run 1: 4 servers are on their way (start): 1 2 3 4"), "{shared:?}");
+    }
+
+    #[test]
+    fn a_run_of_one_server_is_not_one_of_servers() {
+        let started = |servers: usize| {
+            let head = head("morning", Action::Start, at("08:50:00"));
+            logged(&[Line::RunStarted { run: RunId(1), head, servers, pending: Vec::new() }]).concat()
+        };
+
+        assert!(started(1).contains("run 1: start 1 server for rule morning"), "{}", started(1));
+        assert!(started(2).contains("run 1: start 2 servers for rule morning"), "{}", started(2));
+    }
+}

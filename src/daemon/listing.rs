@@ -397,3 +397,35 @@ fn withdraw_rest(book: &mut Book, draft: &mut Draft, id: RunId, reason: &Reason)
         book.happen(draft, id, &server, &Event::Withdrawn(reason));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, at, group, head, reason};
+    use crate::domain::target::Progress;
+
+    #[test]
+    fn a_trouble_of_a_group_is_told_once_for_each_kind() {
+        let mut book = scene::book("");
+        let mut draft = Draft::new(at("08:50:00"));
+
+        for kind in [ReasonKind::Refused, ReasonKind::Refused, ReasonKind::Throttled, ReasonKind::Throttled] {
+            group_trouble(&mut book, &mut draft, &group("web"), reason(kind));
+        }
+
+        assert_eq!(draft.notices.len(), 2);
+    }
+
+    #[test]
+    fn a_target_learns_in_which_more_groups_its_server_is() {
+        let due = at("08:50:00");
+        let mut book = scene::book("");
+        let targets = ["1001", "1002"].map(|no| (no, Progress::fresh(due)));
+        scene::add(&mut book, 1, head("r", Action::Start, due), &targets);
+        scene::resolve(&mut book, "web", due, &["1002", "1009"]);
+
+        let found = regrouped(&book, RunId(1), &[group("web"), group("db")]);
+
+        assert_eq!(found, [(scene::server("1002"), vec![group("db"), group("web")])]);
+    }
+}

@@ -122,3 +122,27 @@ impl Probes {
         acts
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{at, group};
+
+    #[test]
+    fn when_the_clock_is_set_what_was_heard_stays_as_old_as_it_was() {
+        let probe = Probe::Tcp("10.0.0.1:22".into());
+        let (began, heard) = (at("08:50:00"), at("08:50:02"));
+        let mut probes = Probes::default();
+        probes.open.insert(probe.clone(), began);
+        probes.heard.insert(probe.clone(), Heard { began, at: heard, answer: Probed::Yes });
+        probes.up_since.insert((group("db"), None), Up { since: began, judged: heard });
+
+        probes.shift(SignedDuration::from_hours(-1));
+
+        let (began, heard) = (at("07:50:00"), at("07:50:02"));
+        let (open, known) = (probes.open[&probe], &probes.heard[&probe]);
+        let up = probes.up_since[&(group("db"), None)];
+        assert_eq!((open, known.began, known.at), (began, began, heard));
+        assert_eq!((up.since, up.judged), (began, heard));
+    }
+}

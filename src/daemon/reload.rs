@@ -347,3 +347,81 @@ fn withdraw_pending(book: &mut Book, draft: &mut Draft) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, account, at, group, head, server, sight};
+    use crate::domain::target::Progress;
+
+    const HOURS: &str = "[rules.office]\nhours = \"MON-FRI 09:00-18:00\"\nrun = [\"db\"]\n";
+
+    #[test]
+    fn a_difference_names_what_is_new_gone_and_changed() {
+        let old = scene::settings(
+            "[rules.a]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n[rules.b]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n",
+        );
+        let new = scene::settings(
+            "[rules.b]\ncron = \"0 8 * * *\"\nstart = [\"db\"]\n[rules.c]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n",
+        );
+
+        assert_eq!(
+            Difference::between(&old, &new).words(),
+            "rules: 1 added (c), 1 removed (a), 1 changed (b)"
+        );
+        assert_eq!(Difference::between(&new, &new).words(), "no rule changed");
+    }
+
+    #[test]
+    fn hours_that_older_calendars_opened_close_with_their_own_edge() {
+        let was = scene::settings(HOURS);
+        let was = was.rules.values().next().unwrap();
+        let shut = scene::settings("[rules.office]\nhours = \"SAT 09:00-18:00\"\nrun = [\"db\"]\n");
+        let shut = shut.rules.values().next().unwrap();
+
+        assert_eq!(closing_of(was, shut, at("10:00:00")), Some(at("18:00:00")));
+        assert_eq!(closing_of(was, shut, at("08:00:00")), None, "they had not opened");
+        assert_eq!(closing_of(was, was, at("10:00:00")), None, "the rule knows it still");
+    }
+
+    #[test]
+    fn what_was_read_is_forgotten_where_the_account_or_the_group_is_another() {
+        let mut book = scene::book("");
+        scene::resolve(&mut book, "web", at("08:00:00"), &["1009"]);
+        book.sights.insert(server("1009"), (sight(at("08:00:00"), "RUN", "NULL"), None));
+        let old = Settings::clone(&book.settings);
+        let generation = |book: &Book, name: &str| book.accounts[&account(name)].generation;
+
+        forget_what_changed(&mut book, &old, &old);
+        assert!(book.resolved.contains_key(&group("web")) && generation(&book, "main") == 0);
+
+        let mut new = old.clone();
+        new.groups.get_mut(&group("web")).unwrap().servers.push(server("1001").no);
+        forget_what_changed(&mut book, &old, &new);
+        assert!(!book.resolved.contains_key(&group("web")), "it holds other servers now");
+        assert_eq!((generation(&book, "main"), generation(&book, "other")), (1, 0));
+        assert!(book.sights.contains_key(&server("1009")), "the server is the same");
+    }
+
+    #[test]
+    fn an_account_that_is_gone_stays_while_something_of_it_is_open() {
+        let kept = |asks_open: usize, has_run: bool| {
+            let mut book = scene::book("");
+            let due = at("08:50:00");
+            if has_run {
+                let targets = [("1001", Progress::fresh(due))];
+                scene::add(&mut book, 1, head("r", Action::Start, due), &targets);
+            }
+            book.accounts.get_mut(&account("main")).unwrap().asks_open = asks_open;
+            let old = Settings::clone(&book.settings);
+            let mut new = old.clone();
+            new.accounts.remove(&account("main"));
+            new.groups.clear();
+            forget_what_changed(&mut book, &old, &new);
+            assert!(book.accounts.contains_key(&account("other")));
+            book.accounts.contains_key(&account("main"))
+        };
+
+        assert!(kept(1, false) && kept(0, true) && !kept(0, false));
+    }
+}

@@ -427,3 +427,43 @@ pub fn counts(outcomes: &[&Outcome]) -> String {
         .collect();
     if parts.is_empty() { "no servers".into() } else { parts.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::outcome::{Reason, ReasonKind};
+
+    #[test]
+    fn a_moment_stands_in_its_zone_and_tells_milliseconds_where_there_are_some() {
+        let seoul = TimeZone::get("Asia/Seoul").unwrap();
+        let whole: Timestamp = "2026-11-22T23:50:00Z".parse().unwrap();
+        let fraction: Timestamp = "2026-11-22T23:50:00.0125Z".parse().unwrap();
+
+        assert_eq!(moment(whole, &seoul), "2026-11-23T08:50:00+09:00");
+        assert_eq!(moment(fraction, &seoul), "2026-11-23T08:50:00.012+09:00");
+    }
+
+    #[test]
+    fn counts_name_only_what_there_is() {
+        let failed = Outcome::Failed(Reason::new(ReasonKind::Api, "x"));
+
+        assert_eq!(counts(&[&failed, &Outcome::Started, &Outcome::Started]), "2 started, 1 failed");
+        assert_eq!(counts(&[]), "no servers");
+    }
+
+    #[test]
+    fn the_version_of_zone_data_is_read_from_either_file() {
+        let version = |file: Option<(&str, &str)>| {
+            let folder = tempfile::tempdir().unwrap();
+            if let Some((name, text)) = file {
+                std::fs::write(folder.path().join(name), text).unwrap();
+            }
+            zone_version(folder.path().to_str().unwrap())
+        };
+
+        assert_eq!(version(Some(("tzdata.zi", "# version 2026a\nL x y\n"))).as_deref(), Some("2026a"));
+        assert_eq!(version(Some(("+VERSION", "2026b\n"))).as_deref(), Some("2026b"));
+        assert_eq!(version(Some(("+VERSION", "\n"))), None);
+        assert_eq!(version(None), None);
+    }
+}

@@ -389,8 +389,8 @@ async fn no_room_is_tried_again_slowly_until_the_window_ends_and_enough_servers_
     // Each waits three minutes between tries: at most six in a window of fifteen.
     let of_1001 = enough.asked().iter().filter(|line| line.contains("1001")).count();
     assert!((3..=7).contains(&of_1001), "{:?}", enough.asked());
-    let notices = enough.notices().join("\n");
-    assert!(notices.contains("no room"), "{notices}");
+    let told_of = |world: &World| world.notices().iter().filter(|text| text.contains("has no room")).count();
+    assert_eq!((told_of(&enough), told_of(&too_few)), (1, 1), "once for each run");
     let notices = too_few.notices().join("\n");
     assert!(notices.contains("capacity: "), "{notices}");
 }

@@ -173,3 +173,51 @@ impl Book {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::scene::{self, account, at, resolve, server, sight};
+
+    /// A book in which all is known since a moment.
+    fn known(since: Timestamp) -> Book {
+        let mut book = scene::book("");
+        resolve(&mut book, "web", since, &["1009"]);
+        for no in ["1001", "1002", "1003", "1009"] {
+            book.sights.insert(server(no), (sight(since, "RUN", "NULL"), None));
+        }
+        book
+    }
+
+    #[test]
+    fn whoever_asks_for_groups_waits_for_every_group_and_server_but_not_for_an_account_that_fails() {
+        let since = at("08:00:00");
+        let tried = since + FAILING_AFTER;
+        let unseen = |fails: bool, now: Timestamp| {
+            let mut book = known(since);
+            book.sights.remove(&server("1002"));
+            book.accounts.get_mut(&account("main")).unwrap().look_failures = u32::from(fails);
+            is_all_seen(&book, since, now)
+        };
+
+        assert!(is_all_seen(&known(since), since, since));
+        let mut unlisted = known(since);
+        resolve(&mut unlisted, "web", since - Duration::from_secs(1), &["1009"]);
+        assert!(!is_all_seen(&unlisted, since, tried), "web was listed before");
+        assert!(!unseen(false, tried) && unseen(true, tried));
+        assert!(!unseen(true, tried - Duration::from_secs(1)), "one failure may pass");
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_used_is_read_again_at_once() {
+        let mut book = scene::book("");
+        let main = account("main");
+        let state = book.accounts.get_mut(&main).unwrap();
+        (state.listing, state.list_after) = (true, at("09:00:00"));
+
+        book.list_again(&main);
+
+        let state = &book.accounts[&main];
+        assert_eq!((state.listing, state.list_after), (false, Timestamp::UNIX_EPOCH));
+    }
+}

@@ -236,3 +236,28 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::daemon::engine::Reach;
+    use crate::daemon::scene;
+    use crate::domain::name::{Action, GroupName};
+
+    #[test]
+    fn commands_are_taken_last_and_a_reload_before_them() {
+        let (reply, _answer) = oneshot::channel();
+        let groups = vec![GroupName::new("web").unwrap()];
+        let (reach, waived, servers) = (Reach::Alone, BTreeSet::new(), vec![]);
+        let run = PersonRun { action: Action::Start, groups, servers, reach, waived, who: "tester".into() };
+        let settings = Arc::new(scene::settings(""));
+        let reload = Reload { settings, lines: BTreeMap::new(), cause: Cause::Configuration, reply: None };
+        let mut inputs = [Input::Command { run, reply }, Input::Reload(Box::new(reload)), Input::Shutdown];
+
+        inputs.sort_by_key(Input::rank);
+
+        assert!(matches!(inputs, [Input::Shutdown, Input::Reload(_), Input::Command { .. }]));
+    }
+}

@@ -137,3 +137,33 @@ impl<'a> Gates<'a> {
 fn is_left_out(outcome: Option<&Outcome>) -> bool {
     matches!(outcome, Some(Outcome::Skipped(_) | Outcome::Superseded { .. } | Outcome::Missed(_)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::probes::Probes;
+    use crate::daemon::scene::{self, at, group, head, server};
+    use crate::domain::name::Action;
+    use crate::domain::target::Progress;
+
+    #[test]
+    fn only_a_canary_that_was_asked_and_got_there_shows_that_the_rest_may_follow() {
+        let due = at("08:50:00");
+        let ended = |outcome: Outcome, attempts: u32| Progress { attempts, ..Progress::ended(outcome, due) };
+        let mut book = scene::book("");
+        let targets = [
+            ("1001", ended(Outcome::Already, 0)),
+            ("1002", ended(Outcome::Started, 1)),
+            ("1003", ended(Outcome::Failed(scene::reason(ReasonKind::Api)), 0)),
+            ("1004", ended(Outcome::Failed(scene::reason(ReasonKind::Api)), 1)),
+            ("1005", Progress { attempts: 1, ..Progress::fresh(due) }),
+        ];
+        scene::add(&mut book, 1, head("r", Action::Start, due), &targets);
+        let mut gates = Gates::new(&book, Probes::default(), due);
+
+        let tally = gates.tally(RunId(1), &book.runs[&RunId(1)], &group("db"));
+
+        assert_eq!((tally.there, tally.failed), (1, 2));
+        assert_eq!(tally.failed_try, Some(server("1004")));
+    }
+}
