@@ -497,6 +497,7 @@ mod tests {
     use super::*;
     use crate::daemon::account::Proof;
     use crate::daemon::scene::{self, account, at, head, progress};
+    use crate::domain::name::RunId;
 
     #[test]
     fn a_target_that_waits_shares_the_request_of_another_run_with_the_same_goal_alone() {
@@ -533,6 +534,32 @@ mod tests {
         assert_eq!(explained(false, "08:50:01", None), None);
         let known = scene::reason(ReasonKind::Throttled);
         assert_eq!(explained(true, "08:50:01", Some(known)), Some(ReasonKind::Throttled));
+    }
+
+    #[test]
+    fn while_keys_are_refused_one_request_goes_at_a_time_and_not_before_its_moment() {
+        let now = at("08:50:00");
+        let sent = |careful: Option<&str>, open: usize| {
+            let mut book = scene::book("");
+            let targets = ["1001", "1002"].map(|no| (no, Progress::fresh(now)));
+            scene::add(&mut book, 1, head("own", Action::Start, now), &targets);
+            let state = book.accounts.get_mut(&account("main")).unwrap();
+            (state.line.batch, state.careful, state.asks_open) = (1, careful.map(at), open);
+            let candidate = |no: &str| Candidate {
+                run: RunId(1),
+                server: scene::server(no),
+                window_end: at("09:05:00"),
+                batch_max: usize::MAX,
+            };
+            let asks = BTreeMap::from([(Action::Start, vec![candidate("1001"), candidate("1002")])]);
+            let (mut alarm, mut acts) = (Alarm::default(), Vec::new());
+            ask(&mut book, &mut Draft::new(now), &account("main"), asks, &mut alarm, &mut acts);
+            acts.len()
+        };
+
+        assert_eq!(sent(None, 1), 2);
+        assert_eq!((sent(Some("08:50:00"), 0), sent(Some("08:49:59"), 0)), (1, 1));
+        assert_eq!((sent(Some("08:50:01"), 0), sent(Some("08:49:59"), 1)), (0, 0));
     }
 
     #[test]

@@ -385,6 +385,21 @@ mod tests {
     }
 
     #[test]
+    fn an_opening_that_jitter_puts_off_is_not_taken_for_the_closing_edge() {
+        let hours = "hours = \"MON-FRI 09:00-18:00\"\njitter = \"10m\"\nrun = [\"db\"]\n";
+        let was = scene::settings(&format!("[rules.office]\n{hours}"));
+        let was = was.rules.values().next().unwrap();
+        let shut = scene::settings("[rules.office]\nhours = \"SAT 09:00-18:00\"\nrun = [\"db\"]\n");
+        let shut = shut.rules.values().next().unwrap();
+        let opening = plan::next(was, at("08:59:00"), Timestamp::MAX).unwrap();
+        assert!(opening.due > at("09:00:00"), "the test needs an opening that is put off");
+
+        let closing = closing_of(was, shut, at("09:00:00")).unwrap();
+
+        assert!(closing >= at("18:00:00"), "{closing}");
+    }
+
+    #[test]
     fn what_was_read_is_forgotten_where_the_account_or_the_group_is_another() {
         let mut book = scene::book("");
         scene::resolve(&mut book, "web", at("08:00:00"), &["1009"]);

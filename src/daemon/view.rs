@@ -431,7 +431,10 @@ pub fn counts(outcomes: &[&Outcome]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::scene;
+    use crate::domain::name::Action;
     use crate::domain::outcome::{Reason, ReasonKind};
+    use crate::domain::plan::explained;
 
     #[test]
     fn a_moment_stands_in_its_zone_and_tells_milliseconds_where_there_are_some() {
@@ -441,6 +444,36 @@ mod tests {
 
         assert_eq!(moment(whole, &seoul), "2026-11-23T08:50:00+09:00");
         assert_eq!(moment(fraction, &seoul), "2026-11-23T08:50:00.012+09:00");
+    }
+
+    #[test]
+    fn a_missed_range_and_a_line_of_the_plan_are_objects_of_their_own() {
+        let text = "[rules.r]\ncron = \"50 8 * * *\"\nstart = [\"db\"]\n";
+        let settings = scene::settings(text);
+        let rule = settings.rules.values().next().unwrap();
+        let (first, last) = (scene::at("08:50:00"), scene::at("09:10:00"));
+        let range = MissedRange {
+            rule: rule.name.clone(),
+            action: Action::Start,
+            first,
+            last,
+            due_last: last,
+            count: 3,
+            cause: Reason::new(ReasonKind::Down, "off"),
+            withdrawn: None,
+        };
+        let planned = explained([rule], scene::at("08:00:00"), scene::at("09:00:00"));
+
+        let shown = entry(&Entry::Missed(range), Some(&settings));
+        let line: Value = serde_json::from_str(&PlanLines::new(&settings).json(&planned[0])).unwrap();
+
+        assert_eq!((&shown["run"], &shown["occurrences"]), (&Value::Null, &json!(3)));
+        assert_eq!(
+            (&shown["due"], &shown["last"]),
+            (&json!("2026-11-23T08:50:00+00:00"), &json!("2026-11-23T09:10:00+00:00"))
+        );
+        assert_eq!((&line["due"], &line["servers"]), (&shown["due"], &json!(3)));
+        assert_eq!((&line["skipped"], &line["moved"]), (&Value::Null, &Value::Null));
     }
 
     #[test]

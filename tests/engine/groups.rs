@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use sunup::daemon::engine::{PersonRun, Reach};
+use sunup::daemon::engine::{Freshness, Input, PersonRun, Reach};
 use sunup::domain::name::{AccountName, Action, ServerId, ServerNo};
 use sunup::ports::store::Waiver;
 
@@ -391,6 +391,10 @@ async fn no_room_is_tried_again_slowly_until_the_window_ends_and_enough_servers_
     assert!((3..=7).contains(&of_1001), "{:?}", enough.asked());
     let told_of = |world: &World| world.notices().iter().filter(|text| text.contains("has no room")).count();
     assert_eq!((told_of(&enough), told_of(&too_few)), (1, 1), "once for each run");
+    let mut refused = fleet(&text);
+    refused.change(|outside| outside.bad.extend([("1001".to_owned(), Bad::Named)]));
+    refused.run(2400).await;
+    assert_eq!(told_of(&refused), 0, "another reason is not for want of room");
     let notices = too_few.notices().join("\n");
     assert!(notices.contains("capacity: "), "{notices}");
 }
@@ -581,4 +585,19 @@ async fn a_canary_that_is_busy_gives_its_place_to_another() {
         told,
         ["rule night partial: 1001 skipped, 1003 stopped, 1005 stopped, 1007 stopped, 1009 stopped"]
     );
+}
+
+#[tokio::test]
+async fn whoever_asks_for_groups_is_answered_as_soon_as_all_servers_have_been_looked_at() {
+    let mut world = World::at("2026-11-23T12:00:00Z").with(MORNING);
+    let (reply, answer) = tokio::sync::oneshot::channel();
+
+    world.run_with(60, vec![Input::Groups { freshness: Freshness::Fresh, reply }]).await.unwrap();
+
+    let answer = answer.await.unwrap();
+    assert!(answer["at"].as_str().unwrap() <= "2026-11-23T12:00:02", "{answer}");
+    let groups = answer["groups"].as_array().unwrap().iter();
+    let servers: Vec<_> = groups.flat_map(|group| group["servers"].as_array().unwrap()).collect();
+    assert_eq!(servers.len(), 3);
+    assert!(servers.iter().all(|server| server["state"] == "NSTOP/NULL"), "{servers:?}");
 }

@@ -291,3 +291,37 @@ fn result_of(attempt: AttemptId, answer: &Answer) -> AttemptResult {
         Answer::Unanswered(reason) => plain("unanswered", Some(reason.text.clone())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::domain::outcome::{Reason, ReasonKind};
+    use crate::domain::retry::{Layer, Refusal};
+
+    #[test]
+    fn the_record_of_an_answer_keeps_what_support_asks_for() {
+        let accepted = Answer::Accepted { listed: BTreeSet::new(), request_id: Some("r-1".into()) };
+        let refusal = Refusal {
+            status: 400,
+            layer: Layer::Unreadable,
+            code: String::new(),
+            text: "no".into(),
+            request_id: Some("r-2".into()),
+            retry_after: None,
+        };
+        let coded = Refusal { code: "24010".into(), ..refusal.clone() };
+        let unsent = Answer::NotSent(Reason::new(ReasonKind::Unreachable, "no route"));
+        let told = |answer: &Answer| {
+            let result = result_of(AttemptId(1), answer);
+            (result.result, result.status, result.code, result.text, result.request_id)
+        };
+        let text = |text: &str| Some(text.to_owned());
+
+        assert_eq!(told(&accepted), ("accepted", Some(200), None, None, text("r-1")));
+        assert_eq!(told(&Answer::Refused(refusal)), ("refused", Some(400), None, text("no"), text("r-2")));
+        assert_eq!(told(&Answer::Refused(coded)).2, text("24010"));
+        assert_eq!(told(&unsent), ("not-sent", None, None, text("no route"), None));
+    }
+}
