@@ -13,6 +13,7 @@ mod host;
 mod load;
 mod person;
 mod plan;
+mod reload;
 mod renew;
 mod run;
 mod sandbox;
@@ -66,7 +67,7 @@ enum Command {
     /// Serve an imitation of the NCP API to rehearse with
     Sandbox(sandbox::Options),
     /// Read the configuration and report every problem; touches nothing
-    Check,
+    Check(check::Options),
     /// Show the coming occurrences
     Plan(plan::Options),
     /// Show which rules and calendars decide about a server, and what became of it
@@ -81,6 +82,8 @@ enum Command {
     Status,
     /// Show past runs, or one run whole
     History(history::Options),
+    /// Have the daemon read its configuration again, and show what that changes
+    Reload,
     /// Judge a journal, and a log of the cloud, by what sunup promises
     Audit(audit::Options),
 }
@@ -93,7 +96,8 @@ pub fn main() -> ExitCode {
         Command::Run => run::main(&cli.common),
         Command::Demo(options) => demo::main(&options),
         Command::Sandbox(options) => sandbox::main(&options),
-        Command::Check => check::main(&cli.common),
+        Command::Check(options) => check::main(&cli.common, &options),
+        Command::Reload => reload::main(&cli.common),
         Command::Plan(options) => plan::main(&cli.common, &options),
         Command::Why(options) => why::main(&cli.common, &options),
         Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),

@@ -5,6 +5,7 @@ mod account;
 mod batch;
 mod begin;
 mod book;
+pub mod changes;
 mod claims;
 pub mod control;
 mod dispatch;

@@ -4,15 +4,19 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
 
+use super::client::{Client, Daemon};
 use super::exit::Exit;
-use super::{Common, load, show};
+use super::value::text;
+use super::{Common, load, reload, show};
 use crate::adapters::clock::SystemClock;
+use crate::daemon::changes::Report;
 use crate::daemon::view;
 use crate::domain::calendar::Calendar;
 use crate::domain::rule::Rule;
 use crate::domain::{plan, words};
 use crate::ports::clock::Clock;
 use crate::settings::diagnostics::{Problem, Severity};
+use crate::settings::sources::Sources;
 use crate::settings::{Loaded, Settings, advice};
 
 /// How many coming dates of a calendar are shown.
@@ -22,7 +26,14 @@ const RULES_SHOWN: usize = 50;
 /// How many pieces of advice are shown.
 const ADVICE_SHOWN: usize = 50;
 
-pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
+#[derive(clap::Args)]
+pub(super) struct Options {
+    /// Also show what a reload would change of what the daemon has in force
+    #[arg(long)]
+    against_running: bool,
+}
+
+pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let path = load::path(common);
     let text = load::text(&path)?;
     let now = SystemClock.now();
@@ -37,6 +48,9 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
         }
         for sentence in read.iter().flat_map(|loaded| advice::of(&loaded.settings, now)) {
             show::line(&json!({"severity": "warning", "problem": sentence}).to_string());
+        }
+        if let Some(loaded) = read.as_ref().ok().filter(|_| options.against_running) {
+            show::line(&against_running(common, &loaded.settings, now)?.to_string());
         }
         return Ok(if read.is_ok() { Exit::Done } else { Exit::Config });
     }
@@ -71,7 +85,33 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     for (name, calendar) in &settings.calendars {
         print_calendar(name.as_str(), calendar, today);
     }
+    if options.against_running {
+        let report = against_running(common, &settings, now)?;
+        show::line("\nwhat a reload would change:");
+        reload::print(&report);
+    }
     Ok(Exit::Done)
+}
+
+/// What settings change of those that the daemon has in force.
+fn against_running(
+    common: &Common,
+    settings: &Settings,
+    now: Timestamp,
+) -> anyhow::Result<serde_json::Value> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let socket = load::socket(common);
+    let running = runtime.block_on(async {
+        match Client::find(&socket).await? {
+            Daemon::There(client) => client.get("/v1/config").await,
+            Daemon::Absent => Err(reload::absent(&socket)),
+        }
+    })?;
+    let sources = Sources::from_json(text(&running, "sources"));
+    let running = Settings::read_with(text(&running, "text"), &sources).map_err(|_| {
+        Exit::Unavailable.with("the daemon's configuration is not understood; is it of another version?")
+    })?;
+    Ok(Report::new(&running.settings, settings, now).json())
 }
 
 fn print_rules(settings: &Settings, now: Timestamp) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{load, world};
+use crate::daemon::changes::Report;
 use crate::daemon::control::ReloadFn;
 use crate::daemon::engine::{Cause, Difference, Input, Reload};
 use crate::ports::clock::Clock;
@@ -63,11 +64,11 @@ impl Renewal {
     pub(super) fn reloader(self) -> ReloadFn {
         Arc::new(move || {
             let this = self.clone();
-            Box::pin(async move { this.reload().await.map(|difference| difference.words()) })
+            Box::pin(async move { this.reload().await })
         })
     }
 
-    async fn reload(self) -> Result<Difference, String> {
+    async fn reload(self) -> Result<serde_json::Value, String> {
         let _turn = self.one_at_a_time.lock().await;
         let (path, before) = (self.path.clone(), self.in_force());
         let read = tokio::task::spawn_blocking(move || {
@@ -76,7 +77,15 @@ impl Renewal {
             parsed.map_err(|problems| load::not_valid(&problems, &text, &path).to_string())
         });
         match read.await.map_err(|error| error.to_string())? {
-            Ok(loaded) => self.take_over(loaded, Cause::Configuration).await,
+            Ok(loaded) => {
+                let old = self.in_force();
+                self.take_over(loaded, Cause::Configuration).await?;
+                let (new, now) = (self.in_force(), self.clock.now());
+                let report = tokio::task::spawn_blocking(move || Report::new(&old, &new, now));
+                let report = report.await.map_err(|error| error.to_string())?;
+                report.lines().iter().for_each(|line| tracing::info!("reload: {line}"));
+                Ok(report.json())
+            }
             Err(problem) => {
                 self.tell(Input::ConfigTrouble(Some(problem.clone()))).await?;
                 Err(problem)

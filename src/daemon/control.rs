@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::engine::{Freshness, Input, PersonRun, Reach};
+use super::engine::{Freshness, Input, PersonRun, Reach, config_text};
 use super::groups::shown_id;
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
@@ -96,9 +96,11 @@ impl HistoryRequest {
     }
 }
 
-/// Reads a configuration again; what changed, or why not, in words.
+/// Reads a configuration again; what changed, as [`Report::json`] shows it, or why not, in words.
+///
+/// [`Report::json`]: super::changes::Report::json
 pub type ReloadFn =
-    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Value, String>> + Send>> + Send + Sync>;
 
 /// What the socket needs of the daemon.
 #[derive(Clone)]
@@ -175,12 +177,13 @@ impl Control {
         let body = body.to_bytes();
         let (status, value) = match (&parts.method, parts.uri.path()) {
             (&Method::GET, "/v1/status") => self.status().await,
+            (&Method::GET, "/v1/config") => (StatusCode::OK, self.config()),
             (&Method::GET, "/v1/groups") => self.groups(Freshness::Fresh).await,
             (&Method::GET, "/v1/groups/known") => self.groups(Freshness::LastKnown).await,
             (&Method::POST, "/v1/history") => self.history(&body).await,
             (&Method::POST, "/v1/runs") => self.start_run(&body).await,
             (&Method::POST, "/v1/reload") => match (self.reload)().await {
-                Ok(words) => (StatusCode::OK, json!({"changed": words})),
+                Ok(report) => (StatusCode::OK, report),
                 Err(words) => (StatusCode::CONFLICT, problem(&words)),
             },
             (&Method::GET, path) => match path.strip_prefix("/v1/runs/").and_then(|id| id.parse().ok()) {
@@ -203,6 +206,13 @@ impl Control {
             Ok(status) if sent => (StatusCode::OK, status),
             _ => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
         }
+    }
+
+    /// The configuration in force. Its text holds no secret: the file may not.
+    fn config(&self) -> Value {
+        let settings = Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner));
+        let config = config_text(&settings);
+        json!({"text": config.text, "sources": config.sources})
     }
 
     async fn groups(&self, freshness: Freshness) -> (StatusCode, Value) {

@@ -173,16 +173,32 @@ fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>, si
 
 /// A span that is open when its rule comes into force starts nothing: somebody may want to.
 fn say_if_open(rule: &Rule, now: Timestamp) {
-    let Some(span) = rule.schedule.open_span(now).filter(|_| rule.enabled) else { return };
+    if let Some(words) = open_words(rule, now) {
+        tracing::info!(rule = rule.name.as_str(), "{words}");
+    }
+}
+
+/// That a rule is inside its hours, and what would start its servers.
+fn open_words(rule: &Rule, now: Timestamp) -> Option<String> {
+    let span = rule.schedule.open_span(now).filter(|_| rule.enabled)?;
     let until = span.closes.map(|at| format!(" until {}", view::moment(at, &rule.schedule.zone)));
     let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
-    tracing::info!(
-        rule = rule.name.as_str(),
+    Some(format!(
         "rule {} is inside its hours{} and starts nothing now, since their opening has passed. To start it: sunup start {}",
         rule.name,
         until.unwrap_or_default(),
         groups.join(" ")
-    );
+    ))
+}
+
+/// The rules that are inside their hours with new settings and were not with the old ones, in words.
+pub(super) fn open_now(old: &Settings, new: &Settings, now: Timestamp) -> Vec<String> {
+    let was_open = |rule: &&Rule| {
+        let was = old.rules.get(&rule.name).filter(|was| was.enabled);
+        was.is_some_and(|was| was.schedule.open_span(now).is_some())
+    };
+    let opened = new.rules.values().filter(|rule| !was_open(rule));
+    opened.filter_map(|rule| open_words(rule, now)).collect()
 }
 
 /// Records what a rule missed between two moments.

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Bench, in_seconds};
+use crate::support::{Bench, in_seconds, json_lines};
 use crate::wait::until;
 
 const GROUPS: &str = "[groups.web]\nservers = [\"1001\"]\n";
@@ -39,6 +39,49 @@ fn a_reload_takes_a_good_file_over_and_never_fires_the_past() {
     assert_eq!(next[0]["due"], "2099-01-01T09:00:00+09:00");
     assert!(bench.history().is_empty());
     assert!(bench.requests("startServerInstances").is_empty());
+}
+
+#[test]
+fn a_reload_by_command_says_what_it_changes_and_refuses_a_broken_file_with_every_problem() {
+    let bench = Bench::new(&[]);
+    let far = |name: &str, when: &str| format!("[rules.{name}]\n{when}\n");
+    let morning = far("morning", "cron = \"0 50 8 * * *\"\nseconds = true\nstart = [\"web\"]");
+    let hours = far("always", "hours = \"MON-SUN 00:00-24:00\"\nuntil = \"2099-12-31\"\nrun = [\"web\"]");
+    bench.configure(&format!("{GROUPS}{morning}"));
+    let absent = bench.output(&["reload"]);
+    assert_eq!(absent.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&absent.stderr).contains("no daemon listens at"), "{absent:?}");
+    let _daemon = bench.daemon_in_force();
+    let said = |arguments: &[&str]| {
+        let output = bench.output(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(said(&["reload"]).contains("no rule changed\nthe next 7 days: the same occurrences"));
+
+    bench.configure(&format!(
+        "{GROUPS}{}{hours}[limits]\nrequests_per_hour = 77\n",
+        morning.replace("50 8", "40 8")
+    ));
+    let before = said(&["check", "--against-running"]);
+    let after = said(&["reload"]);
+
+    for text in [&before, &after] {
+        assert!(
+            text.contains("rules: 1 added (always), 1 changed (morning)\nalso changed: limits"),
+            "{text}"
+        );
+        assert!(text.contains("start (rule morning), was 08:50:00"), "{text}");
+        assert!(text.contains("starts nothing now") && text.contains("sunup start web"), "{text}");
+    }
+    assert!(bench.history().is_empty(), "nothing of the past is fired");
+    let again = json_lines(&said(&["check", "--against-running", "--json"]));
+    assert_eq!(again.last().unwrap()["changed"], "no rule changed");
+    fs::write(bench.path("sunup.toml"), "rules = 7\n").unwrap();
+    let broken = bench.output(&["reload"]);
+    assert_eq!(broken.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&broken.stderr).contains("rules"), "{broken:?}");
+    assert_eq!(bench.status().unwrap()["rules"], 2, "the last good one stays in force");
 }
 
 #[test]

@@ -295,17 +295,19 @@ pub(super) fn open_span(schedule: &Schedule, at: Timestamp) -> Option<OpenSpan> 
     hours_of(schedule)?;
     let date = schedule.zone.to_datetime(at).date();
     let settled = schedule.dates.settled_after().map_or(date, |settled| settled.max(date));
+    let around = |at: Timestamp, to: Timestamp| {
+        spans(schedule, at, to).into_iter().find(|(opening, closing)| *opening <= at && at < *closing)
+    };
     let mut to = at.saturating_add(SignedDuration::from_hours(24 * DATES_AT_FIRST)).ok()?;
-    loop {
-        let (opened, closes) =
-            spans(schedule, at, to).into_iter().find(|(opening, closing)| *opening <= at && at < *closing)?;
-        // Spans that touch may go on for longer than was looked at.
-        if closes < to {
-            return Some(OpenSpan { opened, closes: Some(closes) });
-        }
+    let (opened, mut closes) = around(at, to)?;
+    // Spans that touch may go on for longer than was looked at. Each date is looked at once: they may join for decades.
+    while closes >= to {
         if days_between(settled, schedule.zone.to_datetime(to).date()) > SILENCE_MAX_DAYS {
             return Some(OpenSpan { opened, closes: None });
         }
+        let inside = to.saturating_sub(SignedDuration::from_secs(1)).ok()?;
         to = to.saturating_add(SignedDuration::from_hours(24 * DATES_AT_ONCE)).ok()?;
+        (_, closes) = around(inside, to)?;
     }
+    Some(OpenSpan { opened, closes: Some(closes) })
 }

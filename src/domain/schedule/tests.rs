@@ -407,6 +407,10 @@ fn a_far_date_and_hours_without_end_are_judged_without_going_through_the_ages() 
     assert_eq!(start(&far, "2026-01-02T00:00").as_deref(), Some("2199-12-30T00:00:00"));
     assert_eq!(start(&far, "2199-12-31T00:00"), None);
     assert_eq!(endless.open_span(instant(&endless, "2026-11-23T12:00")).unwrap().closes, None);
+    // A search that begins anew for each piece of such a span does not end within the limit of a test.
+    let ages = on(hours("MON-SUN 24h"), Dates { until: Some(date(2999, 12, 31)), ..Dates::default() });
+    let closes = ages.open_span(instant(&ages, "2026-11-23T12:00")).unwrap().closes;
+    assert_eq!(closes, Some(instant(&ages, "3000-01-01T00:00")));
 }
 
 #[test]
