@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-use sunup::daemon::engine::{Freshness, Input, PersonRun, Reach};
+use sunup::daemon::engine::{PersonRun, Reach};
 use sunup::domain::name::{AccountName, Action, ServerId, ServerNo};
 use sunup::ports::store::Waiver;
 
@@ -585,19 +585,4 @@ async fn a_canary_that_is_busy_gives_its_place_to_another() {
         told,
         ["rule night partial: 1001 skipped, 1003 stopped, 1005 stopped, 1007 stopped, 1009 stopped"]
     );
-}
-
-#[tokio::test]
-async fn whoever_asks_for_groups_is_answered_as_soon_as_all_servers_have_been_looked_at() {
-    let mut world = World::at("2026-11-23T12:00:00Z").with(MORNING);
-    let (reply, answer) = tokio::sync::oneshot::channel();
-
-    world.run_with(60, vec![Input::Groups { freshness: Freshness::Fresh, reply }]).await.unwrap();
-
-    let answer = answer.await.unwrap();
-    assert!(answer["at"].as_str().unwrap() <= "2026-11-23T12:00:02", "{answer}");
-    let groups = answer["groups"].as_array().unwrap().iter();
-    let servers: Vec<_> = groups.flat_map(|group| group["servers"].as_array().unwrap()).collect();
-    assert_eq!(servers.len(), 3);
-    assert!(servers.iter().all(|server| server["state"] == "NSTOP/NULL"), "{servers:?}");
 }

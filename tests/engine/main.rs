@@ -3,6 +3,7 @@
 mod coming_back;
 mod groups;
 mod isolation;
+mod looks;
 mod order;
 mod plan_and_deed;
 mod promises;

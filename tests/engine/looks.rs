@@ -1,0 +1,41 @@
+//! Looks at servers: who waits for them, and whom a failing one holds back.
+
+use sunup::daemon::engine::{Freshness, Input, PersonRun};
+use sunup::domain::name::{Action, GroupName};
+use sunup::sandbox::model::{Model, Server};
+
+use crate::world::{World, given, person};
+
+#[tokio::test]
+async fn a_look_that_fails_in_one_account_holds_no_server_of_another() {
+    let text = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[accounts.other]\nregion = \"KR\"\nsite = \"gov\"\n\
+        [groups.near]\naccount = \"main\"\nservers = [\"1001\"]\n[groups.far]\naccount = \"other\"\nservers = [\"2001\"]\n";
+    let mut world = World::at("2026-11-23T12:00:00Z").only(text);
+    world.change(|outside| {
+        let server = |key: &str, no: &str| Server::new(key, no, &format!("srv-{no}"), "NSTOP", "NULL");
+        outside.model = Model::new([server("access", "1001"), server("other", "2001")], 1);
+        outside.locked_out.push("access".into());
+    });
+    let groups = ["near", "far"].map(|name| GroupName::new(name).unwrap()).to_vec();
+    let (start, _answer) = given(PersonRun { groups, ..person(Action::Start, "near") });
+
+    world.run_with(300, vec![start]).await.unwrap();
+
+    assert_eq!(world.asked(), ["12:00:00 start 2001"]);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_groups_is_answered_as_soon_as_all_servers_have_been_looked_at() {
+    let mut world =
+        World::at("2026-11-23T12:00:00Z").with("[rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"web\"]\n");
+    let (reply, answer) = tokio::sync::oneshot::channel();
+
+    world.run_with(60, vec![Input::Groups { freshness: Freshness::Fresh, reply }]).await.unwrap();
+
+    let answer = answer.await.unwrap();
+    assert!(answer["at"].as_str().unwrap() <= "2026-11-23T12:00:02", "{answer}");
+    let groups = answer["groups"].as_array().unwrap().iter();
+    let servers: Vec<_> = groups.flat_map(|group| group["servers"].as_array().unwrap()).collect();
+    assert_eq!(servers.len(), 3);
+    assert!(servers.iter().all(|server| server["state"] == "NSTOP/NULL"), "{servers:?}");
+}
