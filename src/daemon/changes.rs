@@ -218,6 +218,10 @@ impl Change {
     }
 }
 
+fn all_rules(settings: &Settings) -> Vec<&Rule> {
+    settings.rules.values().collect()
+}
+
 /// So far ahead a report looks.
 const AHEAD: SignedDuration = SignedDuration::from_hours(7 * 24);
 /// So many coming moments a report names; `plan` shows the rest.
@@ -252,15 +256,12 @@ impl Report {
         let names = |parts: &[(&'static str, bool)]| {
             parts.iter().filter(|(_, differs)| *differs).map(|(name, _)| *name).collect()
         };
-        let rules = |settings: &'_ Settings| settings.rules.values().cloned().collect::<Vec<Rule>>();
-        let (before, after) = (rules(old), rules(new));
-        let (before, after): (Vec<&Rule>, Vec<&Rule>) = (before.iter().collect(), after.iter().collect());
         let to = now.saturating_add(AHEAD).unwrap_or(Timestamp::MAX);
         Self {
             rules: Difference::between(old, new),
             parts: names(&parts),
             later: names(&later),
-            coming: between((old, &before), (new, &after), (now, to)),
+            coming: between((old, &all_rules(old)), (new, &all_rules(new)), (now, to)),
             now: open_now(old, new, now),
         }
     }
