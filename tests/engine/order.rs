@@ -334,3 +334,16 @@ async fn over_random_orders_no_server_is_asked_before_what_it_needs_is_up_and_no
         check_graph(&graph, bad).await;
     }
 }
+
+#[tokio::test]
+async fn a_server_that_waits_for_another_group_is_not_chosen_as_the_canary() {
+    let text = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[groups.db]\nservers = [\"1003\"]\n\
+        [groups.web]\nservers = [\"1001\", \"1002\"]\ncanary = 1\n\
+        [groups.app]\nservers = [\"1001\"]\nafter = [\"db\"]\n\
+        [rules.morning]\ncron = \"50 8 * * *\"\nstart = [\"web\"]\n";
+    let mut world = World::at("2026-11-23T08:40:00Z").only(text);
+
+    world.run(1500).await;
+
+    assert_eq!(world.asked(), ["08:50:00 start 1002"], "the database is not up, so 1001 waits");
+}
