@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
 
-use super::client::{Client, Daemon};
+use super::client::Client;
 use super::exit::Exit;
 use super::value::text;
 use super::{Common, load, reload, show};
@@ -100,13 +100,8 @@ fn against_running(
     now: Timestamp,
 ) -> anyhow::Result<serde_json::Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let socket = load::socket(common);
-    let running = runtime.block_on(async {
-        match Client::find(&socket).await? {
-            Daemon::There(client) => client.get("/v1/config").await,
-            Daemon::Absent => Err(reload::absent(&socket)),
-        }
-    })?;
+    let running = runtime
+        .block_on(async { Client::of_running(&load::socket(common)).await?.get("/v1/config").await })?;
     let sources = Sources::from_json(text(&running, "sources"));
     let running = Settings::read_with(text(&running, "text"), &sources).map_err(|_| {
         Exit::Unavailable.with("the daemon's configuration is not understood; is it of another version?")

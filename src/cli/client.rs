@@ -47,6 +47,20 @@ impl Client {
         }
     }
 
+    /// The daemon, where a command is nothing without it.
+    ///
+    /// # Errors
+    /// When nobody listens, and as [`Self::find`].
+    pub(super) async fn of_running(path: &Path) -> anyhow::Result<Self> {
+        match Self::find(path).await? {
+            Daemon::There(client) => Ok(client),
+            Daemon::Absent => Err(Exit::Unavailable.with(format!(
+                "no daemon listens at `{}`; start it with `sudo systemctl start sunup`, or name its socket with --socket",
+                path.display()
+            ))),
+        }
+    }
+
     pub(super) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.call(Method::GET, path, String::new()).await
     }

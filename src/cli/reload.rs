@@ -1,18 +1,15 @@
 //! `sunup reload`: the daemon reads its configuration again, and says what that changes.
 
-use super::client::{Client, Daemon};
+use super::client::Client;
 use super::exit::Exit;
 use super::value::list;
 use super::{Common, load, show};
 
 pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let socket = load::socket(common);
     let report = runtime.block_on(async {
-        match Client::find(&socket).await? {
-            Daemon::There(client) => client.post("/v1/reload", &serde_json::json!({})).await,
-            Daemon::Absent => Err(absent(&socket)),
-        }
+        let client = Client::of_running(&load::socket(common)).await?;
+        client.post("/v1/reload", &serde_json::json!({})).await
     })?;
     if common.json {
         show::line(&report.to_string());
@@ -20,14 +17,6 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
         print(&report);
     }
     Ok(Exit::Done)
-}
-
-/// Nobody listens who could be asked.
-pub(super) fn absent(socket: &std::path::Path) -> anyhow::Error {
-    Exit::Unavailable.with(format!(
-        "no daemon listens at `{}`; start it with `sudo systemctl start sunup`, or name its socket with --socket",
-        socket.display()
-    ))
 }
 
 /// What a configuration changes, as the daemon tells it.

@@ -83,8 +83,7 @@ impl Renewal {
                 let (new, now) = (self.in_force(), self.clock.now());
                 let report = tokio::task::spawn_blocking(move || Report::new(&old, &new, now));
                 let report = report.await.map_err(|error| error.to_string())?;
-                // The engine has told of the rules itself.
-                report.lines().iter().skip(1).for_each(|line| tracing::info!("reload: {line}"));
+                report.news().iter().for_each(|line| tracing::info!("reload: {line}"));
                 Ok(report.json())
             }
             Err(problem) => {

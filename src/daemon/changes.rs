@@ -269,7 +269,14 @@ impl Report {
     /// Line by line, for people.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.rules.words()];
+        let rules = std::iter::once(self.rules.words());
+        rules.chain(self.news()).chain(self.now.iter().cloned()).collect()
+    }
+
+    /// The lines without those that the engine logs by itself when it takes a configuration over.
+    #[must_use]
+    pub fn news(&self) -> Vec<String> {
+        let mut lines = Vec::new();
         if !self.parts.is_empty() {
             lines.push(format!("also changed: {}", self.parts.join(", ")));
         }
@@ -290,7 +297,6 @@ impl Report {
             lines
                 .push(format!("  and {} more; `sunup plan` shows what comes now", self.coming.len() - shown));
         }
-        lines.extend(self.now.iter().cloned());
         lines
     }
 

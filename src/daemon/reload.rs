@@ -166,21 +166,16 @@ fn still_left(rule: &Rule, due: Timestamp, now: Timestamp) -> Option<Timestamp> 
 fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>, since: Timestamp) {
     book.covered.insert(rule.name.clone(), since);
     draft.turn.marks.push(book.mark_of(rule, since));
-    if was.is_none_or(|was| was.schedule.open_span(since).is_none()) {
-        say_if_open(rule, since);
-    }
-}
-
-/// A span that is open when its rule comes into force starts nothing: somebody may want to.
-fn say_if_open(rule: &Rule, now: Timestamp) {
-    if let Some(words) = open_words(rule, now) {
+    if let Some(words) = opened(rule, was, since) {
         tracing::info!(rule = rule.name.as_str(), "{words}");
     }
 }
 
-/// That a rule is inside its hours, and what would start its servers.
-fn open_words(rule: &Rule, now: Timestamp) -> Option<String> {
-    let span = rule.schedule.open_span(now).filter(|_| rule.enabled)?;
+/// That a rule is inside its hours now and was not as it stood before, and what would start its servers: the span that is open when a
+/// rule comes into force starts nothing, and somebody may want to.
+fn opened(rule: &Rule, was: Option<&Rule>, now: Timestamp) -> Option<String> {
+    let open_span = |rule: &Rule| rule.schedule.open_span(now).filter(|_| rule.enabled);
+    let span = open_span(rule).filter(|_| was.and_then(open_span).is_none())?;
     let until = span.closes.map(|at| format!(" until {}", view::moment(at, &rule.schedule.zone)));
     let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
     Some(format!(
@@ -193,12 +188,7 @@ fn open_words(rule: &Rule, now: Timestamp) -> Option<String> {
 
 /// The rules that are inside their hours with new settings and were not with the old ones, in words.
 pub(super) fn open_now(old: &Settings, new: &Settings, now: Timestamp) -> Vec<String> {
-    let was_open = |rule: &&Rule| {
-        let was = old.rules.get(&rule.name).filter(|was| was.enabled);
-        was.is_some_and(|was| was.schedule.open_span(now).is_some())
-    };
-    let opened = new.rules.values().filter(|rule| !was_open(rule));
-    opened.filter_map(|rule| open_words(rule, now)).collect()
+    new.rules.values().filter_map(|rule| opened(rule, old.rules.get(&rule.name), now)).collect()
 }
 
 /// Records what a rule missed between two moments.
