@@ -160,7 +160,7 @@ pub struct Progress {
     pub seen: Option<Timestamp>,
     /// The begin of the newest read that showed that it can be asked.
     pub askable: Option<Timestamp>,
-    /// When its first request was decided.
+    /// When the first request that it asked, or that was asked for it too, was decided; `None` while all it has is an older run's.
     pub first_asked: Option<Timestamp>,
 }
 
@@ -197,7 +197,7 @@ impl Progress {
     pub fn joining(other: &Self, from: Timestamp) -> Self {
         let shared =
             matches!(other.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. });
-        if shared { Self { mark: None, ..other.clone() } } else { Self::fresh(from) }
+        if shared { Self { mark: None, first_asked: None, ..other.clone() } } else { Self::fresh(from) }
     }
 
     /// The outcome, once it has ended.
@@ -226,6 +226,19 @@ impl Progress {
         let moments = [&mut self.look_by, &mut self.absent_since, &mut self.seen, &mut self.askable];
         moments.into_iter().flatten().for_each(shift);
         self
+    }
+
+    /// Whether all that was asked so far was asked by an older run, before this one was claimed.
+    #[must_use]
+    pub fn has_only_joined(&self) -> bool {
+        self.asked == Asked::Yes && self.first_asked.is_none()
+    }
+
+    /// The same once a read that began at a moment showed that what an older run had asked was not done.
+    #[must_use]
+    pub(crate) fn on_its_own(self, until: Timestamp, seen: Timestamp) -> Self {
+        let state = State::Waiting { until, why: None };
+        Self { state, asked: Asked::No, trouble: None, askable: Some(seen), ..self }
     }
 
     /// Whether a request for it may be on the wire or may have worked without our knowing.

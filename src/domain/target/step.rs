@@ -488,6 +488,10 @@ fn not_done_after_all(
             let is_lost_again = tries > 1 && reason.kind == ReasonKind::NoAnswer;
             let batch_max = if is_lost_again { 1 } else { (*batch_max).max(1) };
             let progress = Progress { tries, batch_max: Some(batch_max), ..progress };
+            // What an older run asked and a read shows undone is no attempt of this one: its own chance is still to come.
+            if progress.has_only_joined() {
+                return progress.on_its_own(until, sight.began);
+            }
             let waiting = wait(progress, until, reason);
             Progress { askable: Some(sight.began), ..waiting }
         }

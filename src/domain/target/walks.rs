@@ -150,6 +150,26 @@ fn after_silence_only_a_read_begun_ten_seconds_later_justifies_a_repeat() {
 }
 
 #[test]
+fn what_an_older_run_asked_and_a_read_shows_undone_is_no_attempt_of_the_run_that_joined_it() {
+    let older = Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(0, 1).answered(1, 1, &silence());
+    let joined = || Walk {
+        progress: Progress::joining(&older.progress, at(5)),
+        policy: Policy { due: at(5), ..policy(Action::Start) },
+    };
+
+    let undone = joined().sees(20, "NSTOP", "NULL");
+
+    assert_eq!(joined().time(900 + 60).outcome(), "unknown", "nobody could see what became of it");
+    assert_eq!(joined().sees(20, "RUN", "NULL").outcome(), "started", "they share one result");
+    assert_eq!(undone.wish(20), Wish::Ask);
+    let missed = undone.time(900);
+    assert_eq!((missed.outcome(), missed.reason()), ("missed", Some(ReasonKind::NoChance)));
+    let again = joined().sees(20, "NSTOP", "NULL").asked(20, 2).answered(21, 2, &silence());
+    let again = again.sees(40, "NSTOP", "NULL").time(900);
+    assert_eq!((again.outcome(), again.reason()), ("failed", Some(ReasonKind::NoAnswer)), "its own was lost");
+}
+
+#[test]
 fn after_silence_a_server_on_its_way_is_never_asked_again() {
     let lost = Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(0, 1).answered(1, 1, &silence());
 
