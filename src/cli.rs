@@ -11,6 +11,7 @@ mod groups;
 mod history;
 mod host;
 mod load;
+mod pause;
 mod person;
 mod plan;
 mod reload;
@@ -76,6 +77,10 @@ enum Command {
     Start(person::Options),
     /// Stop groups or servers now, and watch until they are down
     Stop(person::Options),
+    /// Leave a rule, or the servers of a group, alone until a moment
+    Pause(pause::Pause),
+    /// End a pause before its time
+    Resume(pause::Resume),
     /// Show which servers each group has now, with their states
     Groups(groups::Options),
     /// Show what runs now, what comes next, and what failed last
@@ -102,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Why(options) => why::main(&cli.common, &options),
         Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),
         Command::Stop(options) => person::main(&cli.common, crate::domain::name::Action::Stop, &options),
+        Command::Pause(options) => pause::pause(&cli.common, &options),
+        Command::Resume(options) => pause::resume(&cli.common, &options),
         Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),

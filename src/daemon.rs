@@ -18,6 +18,7 @@ pub mod housekeeping;
 mod io;
 mod lines;
 pub mod listing;
+pub mod overrides;
 mod probes;
 pub mod rate;
 mod reload;

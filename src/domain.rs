@@ -13,6 +13,7 @@ pub mod misread;
 pub mod name;
 pub mod order;
 pub mod outcome;
+pub mod overrides;
 pub mod plan;
 pub mod probe;
 pub mod retry;

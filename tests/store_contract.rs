@@ -2,6 +2,8 @@
 
 #[path = "common/memory.rs"]
 mod memory;
+#[path = "store/overrides.rs"]
+mod overrides;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -87,6 +89,7 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     gives_a_reason_to_what_ended_as_it_was_claimed(open().await.as_ref()).await;
     withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
     remembers_what_is_worth_another_look(open().await.as_ref()).await;
+    overrides::are_kept_until_long_after_their_end(open().await.as_ref()).await;
 }
 
 async fn claims_an_occurrence_once(store: &dyn Store) {
@@ -528,7 +531,7 @@ async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
 
     let last = store.last_config().await.unwrap().unwrap();
     assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
-    let aside = folder.path().join("sunup.db.before-4");
+    let aside = folder.path().join("sunup.db.before-5");
     assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
     let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();

@@ -2,6 +2,7 @@
 
 mod history;
 mod lock;
+mod overrides;
 mod record;
 mod row;
 mod withdraw;
@@ -18,6 +19,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, SqlSafeStr};
 
 use crate::domain::name::RunId;
+use crate::domain::overrides::Override;
 use crate::ports::store::{
     AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
     Withdrawn,
@@ -89,11 +91,12 @@ impl SqliteStore {
 }
 
 /// The tables in their versions, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
+const MIGRATIONS: [(i64, &str, &str); 5] = [
     (1, "journal", include_str!("../../migrations/0001_journal.sql")),
     (2, "calendars", include_str!("../../migrations/0002_calendars.sql")),
     (3, "groups", include_str!("../../migrations/0003_groups.sql")),
     (4, "withdrawn", include_str!("../../migrations/0004_withdrawn.sql")),
+    (5, "overrides", include_str!("../../migrations/0005_overrides.sql")),
 ];
 
 /// Brings the tables up to date. An older journal is copied aside before, so that nothing can be lost on the way.
@@ -212,6 +215,10 @@ impl Store for SqliteStore {
 
     async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
         record::record(self, turn).await
+    }
+
+    async fn overrides(&self) -> Result<Vec<Override>, StoreError> {
+        overrides::all(self).await
     }
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {

@@ -178,6 +178,27 @@ pub struct Missed {
     pub withdrawn: Option<Micros>,
 }
 
+/// A pause by a person, as the journal has it. Moments in wall time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// Its number.
+    pub id: i64,
+    /// The rule that it is of; `None` for one of a group.
+    pub rule: Option<String>,
+    /// From when on what is due is left undone.
+    pub from: Micros,
+    /// Until when: its end, or when it was ended before.
+    pub until: Micros,
+}
+
+impl Pause {
+    /// Whether something due at a moment falls into it.
+    #[must_use]
+    pub fn covers(&self, due: Micros) -> bool {
+        (self.from..self.until).contains(&due)
+    }
+}
+
 /// A journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Journal {
@@ -189,6 +210,8 @@ pub struct Journal {
     pub attempts: Vec<Attempt>,
     /// Ranges of missed moments.
     pub missed: Vec<Missed>,
+    /// Pauses by people.
+    pub pauses: Vec<Pause>,
 }
 
 /// A request to start or stop that the cloud saw. Moments in true time.

@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, SqlitePool};
 
-use super::history::{Attempt, Deed, Journal, Missed, Run, Target};
+use super::history::{Attempt, Deed, Journal, Missed, Pause, Run, Target};
 
 /// Why a journal could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -113,6 +113,13 @@ async fn read_all(pool: &SqlitePool) -> Result<Journal, ReadError> {
     for row in sqlx::query("SELECT * FROM missed ORDER BY id").fetch_all(&mut *tx).await? {
         journal.missed.push(missed(&row)?);
     }
+    // A journal of before there were any has no table for them.
+    let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = 'overrides'").fetch_optional(&mut *tx);
+    if table.await?.is_some() {
+        for row in sqlx::query("SELECT * FROM overrides ORDER BY id").fetch_all(&mut *tx).await? {
+            journal.pauses.push(pause(&row)?);
+        }
+    }
     Ok(journal)
 }
 
@@ -171,6 +178,17 @@ fn attempt(row: &SqliteRow) -> Result<Attempt, ReadError> {
         intended: row.try_get("intended")?,
         answered: answered.zip(result),
         status: row.try_get("status")?,
+    })
+}
+
+fn pause(row: &SqliteRow) -> Result<Pause, ReadError> {
+    let (scope, name): (String, String) = (row.try_get("scope")?, row.try_get("name")?);
+    let (until, ended): (i64, Option<i64>) = (row.try_get("until")?, row.try_get("ended")?);
+    Ok(Pause {
+        id: row.try_get("id")?,
+        rule: (scope == "rule").then_some(name),
+        from: row.try_get("since")?,
+        until: ended.map_or(until, |ended| ended.min(until)),
     })
 }
 

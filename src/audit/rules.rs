@@ -3,6 +3,7 @@
 mod occurrences;
 mod order;
 mod outcomes;
+mod pauses;
 mod records;
 mod requests;
 #[cfg(test)]
@@ -78,6 +79,8 @@ rules! {
     Protected = "protected", requests::protected;
     /// An older wish was carried out after a newer opposite one had been claimed.
     Order = "order", order::newest_wins;
+    /// Something was done although a person had paused it, or is called paused and was not.
+    Pause = "pause", pauses::pause;
     /// A server was started before what it needs was up.
     Dependency = "dependency", order::dependency;
     /// `started` or `stopped`, and no request or no such state.

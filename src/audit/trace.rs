@@ -96,3 +96,14 @@ impl Trace {
         Violation { rule, what, trace: self.0.into_iter().map(line).collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_told_as_people_write_it_and_as_its_number_where_no_calendar_has_it() {
+        assert_eq!(moment(1_800_000_000_000_000), "2027-01-15T08:00:00Z");
+        assert_eq!(moment(Micros::MAX), Micros::MAX.to_string());
+    }
+}

@@ -6,7 +6,6 @@ use serde_json::json;
 
 use super::client::Client;
 use super::exit::Exit;
-use super::value::text;
 use super::{Common, load, reload, show};
 use crate::adapters::clock::SystemClock;
 use crate::daemon::changes::Report;
@@ -16,7 +15,6 @@ use crate::domain::rule::Rule;
 use crate::domain::{plan, words};
 use crate::ports::clock::Clock;
 use crate::settings::diagnostics::{Problem, Severity};
-use crate::settings::sources::Sources;
 use crate::settings::{Loaded, Settings, advice};
 
 /// How many coming dates of a calendar are shown.
@@ -100,13 +98,9 @@ fn against_running(
     now: Timestamp,
 ) -> anyhow::Result<serde_json::Value> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let running = runtime
-        .block_on(async { Client::of_running(&load::socket(common)).await?.get("/v1/config").await })?;
-    let sources = Sources::from_json(text(&running, "sources"));
-    let running = Settings::read_with(text(&running, "text"), &sources).map_err(|_| {
-        Exit::Unavailable.with("the daemon's configuration is not understood; is it of another version?")
-    })?;
-    Ok(Report::new(&running.settings, settings, now).json())
+    let running =
+        runtime.block_on(async { Client::of_running(&load::socket(common)).await?.settings().await })?;
+    Ok(Report::new(&running, settings, now).json())
 }
 
 fn print_rules(settings: &Settings, now: Timestamp) {

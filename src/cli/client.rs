@@ -12,6 +12,9 @@ use serde_json::Value;
 use tokio::net::UnixStream;
 
 use super::exit::Exit;
+use super::value::text;
+use crate::settings::Settings;
+use crate::settings::sources::Sources;
 
 /// How long the daemon may take to answer.
 const ANSWER_LIMIT: Duration = Duration::from_secs(45);
@@ -67,6 +70,19 @@ impl Client {
 
     pub(super) async fn post(&self, path: &str, body: &impl serde::Serialize) -> anyhow::Result<Value> {
         self.call(Method::POST, path, serde_json::to_string(body)?).await
+    }
+
+    /// The configuration that the daemon has in force.
+    ///
+    /// # Errors
+    /// When it does not answer, or has a configuration that this version does not understand.
+    pub(super) async fn settings(&self) -> anyhow::Result<Settings> {
+        let running = self.get("/v1/config").await?;
+        let sources = Sources::from_json(text(&running, "sources"));
+        let read = Settings::read_with(text(&running, "text"), &sources).map_err(|_| {
+            Exit::Unavailable.with("the daemon's configuration is not understood; is it of another version?")
+        })?;
+        Ok(read.settings)
     }
 
     async fn call(&self, method: Method, path: &str, body: String) -> anyhow::Result<Value> {

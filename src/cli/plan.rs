@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::check::in_words;
 use super::exit::Exit;
-use super::{Common, ask, load, show};
+use super::{Common, ask, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::daemon::view::{self, PlanLines};
 use crate::domain::plan::{Explained, explained_first};
@@ -82,6 +82,9 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     }
     let most = if options.ics { FEED_MAX } else { SHOWN_MAX };
     let mut found = explained_first(&rules, stretch.from, stretch.to, most);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let overrides = runtime.block_on(pause::known(common, &settings));
+    overrides.strike(&mut found, |rule| settings.rules.get(rule));
     if found.len() > most {
         found.truncate(most);
         show::word(&format!("only the first {most} are shown; name an earlier end with --to"));
@@ -110,7 +113,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     if found.is_empty() {
         show::word("nothing is planned in this time");
     }
-    table::print(&found, &settings, &lines, &zone);
+    table::print(&found, &settings, &lines, &overrides, &zone);
     say_what_marks_mean(&found);
     say_what_is_off(&rules);
     Ok(Exit::Done)

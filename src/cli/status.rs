@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::value::{list, text};
-use super::{Common, load, show};
+use super::{Common, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{SqliteStore, holder};
+use crate::daemon::overrides::Shown;
 use crate::daemon::view;
 use crate::domain::plan::occurrences;
 use crate::ports::clock::Clock;
@@ -35,9 +36,12 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
 async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
     let settings = load::settings(common)?;
     let now = SystemClock.now();
+    let overrides = pause::known(common, &settings).await;
+    let zone = view::zone_of(Some(&settings), None);
+    let in_force: Vec<Shown> = overrides.in_force().map(|one| Shown::new(one, &zone)).collect();
     let next: Vec<Value> = occurrences(settings.rules.values(), now, jiff::Timestamp::MAX)
         .take(10)
-        .map(|occurrence| view::occurrence(&occurrence, &settings))
+        .map(|occurrence| view::coming(&occurrence, &settings, &overrides))
         .collect();
     let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await;
     let failed = match &store {
@@ -49,6 +53,7 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
     let status = json!({
         "state": "not running",
         "zone_data": view::zone_data(),
+        "overrides": in_force,
         "next": next,
         "open_runs": [],
         "last_failed": failed.first().map(|entry| view::entry(entry, Some(&settings))),
@@ -67,6 +72,7 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
             "no daemon is running: nothing will be started or stopped; start it with `systemctl start sunup`",
         ),
     }
+    print_overrides(&status);
     show::line(&format!("zone data: {}", view::zone_data()));
     print_next(&status);
     if let Some(Entry::Run(run)) = failed.first() {
@@ -94,6 +100,7 @@ fn print(status: &Value) {
     for account in list(status, "accounts").iter().filter(|account| !text(account, "trouble").is_empty()) {
         show::line(&format!("account {}: {}", text(account, "account"), text(account, "trouble")));
     }
+    print_overrides(status);
     show::line(&format!("zone data: {}", text(status, "zone_data")));
     let open = list(status, "open_runs");
     if open.is_empty() {
@@ -120,6 +127,12 @@ fn print(status: &Value) {
     }
 }
 
+fn print_overrides(status: &Value) {
+    for one in list(status, "overrides") {
+        show::line(text(one, "words"));
+    }
+}
+
 fn print_next(status: &Value) {
     let next = list(status, "next");
     if next.is_empty() {
@@ -133,7 +146,11 @@ fn print_next(status: &Value) {
             text(occurrence, "due"),
             text(occurrence, "action"),
             &groups.join(", "),
-            text(occurrence, "rule"),
+            &match text(occurrence, "skipped") {
+                "" => text(occurrence, "rule").to_owned(),
+                // Who paused it, and why, stands above.
+                _ => format!("{}  (paused)", text(occurrence, "rule")),
+            },
         ]);
     }
     show::line(&format!("\n{}", show::trimmed(&table)));

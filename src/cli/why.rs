@@ -1,5 +1,7 @@
 //! `sunup why`: which rules, calendars and limits decide about a server at a moment, and what became of it.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
@@ -9,13 +11,14 @@ use super::check::in_words;
 use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::value::{list, text};
-use super::{Common, ask, groups, load, show};
+use super::{Common, ask, groups, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::SqliteStore;
 use crate::daemon::control::HistoryRequest;
 use crate::daemon::view;
 use crate::domain::guard::{Naming, Subject};
 use crate::domain::name::{Action, ServerId};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
@@ -69,6 +72,8 @@ struct Verdict<'a> {
     struck: Vec<Explained>,
     /// The next occurrence that changes it.
     next: Option<Occurrence>,
+    /// What a person holds back at that moment, in words.
+    paused: BTreeSet<String>,
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
@@ -80,9 +85,10 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         let at = options.at.as_deref().map_or(Ok(now), |text| ask::moment(text, &zone, now))?;
         let (roster, report) = groups::roster(common, &settings).await;
         let servers = named(common, &settings, (&roster, &report), &options.server).await?;
+        let overrides = pause::known(common, &settings).await;
         for (server, name) in servers {
             let rules = rules_of(&settings, &roster, &server);
-            let verdict = judge(&settings, &roster, &rules, &server, at, &zone);
+            let verdict = judge(&settings, (&roster, &overrides), &rules, &server, at, &zone);
             let past = past(common, &settings, &server, at).await;
             let case = Case {
                 settings: &settings,
@@ -159,13 +165,14 @@ async fn named(
 
 fn judge<'a>(
     settings: &Settings,
-    roster: &Roster,
+    (roster, overrides): (&Roster, &Overrides),
     rules: &[&'a Rule],
     server: &ServerId,
     at: Timestamp,
     zone: &TimeZone,
 ) -> Verdict<'a> {
     let enabled = || rules.iter().copied().filter(|rule| rule.enabled);
+    let groups = roster.groups_of(server);
     // The closing edge of hours leaves alone what another rule's hours want up.
     let counts = |occurrence: &Occurrence| {
         let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
@@ -173,7 +180,8 @@ fn judge<'a>(
             let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
             is_edge && settings.open_hours(roster, occurrence.due).wanting(&rule.name, server).is_some()
         });
-        !left_alone
+        let held_back = rule.is_some_and(|rule| overrides.holding(rule, groups, occurrence.due).is_some());
+        !left_alone && !held_back
     };
     let last = LOOK_BACK_DAYS.into_iter().find_map(|days| {
         let begin = at.saturating_sub(SignedDuration::from_hours(24 * days)).ok()?;
@@ -184,16 +192,16 @@ fn judge<'a>(
     let midnight = |date: jiff::civil::Date| zone.to_zoned(date.at(0, 0, 0, 0)).ok().map(|z| z.timestamp());
     let begin = midnight(date).and_then(|at| at.checked_sub(1.second()).ok()).unwrap_or(at);
     let end = date.tomorrow().ok().and_then(midnight).unwrap_or(at);
-    let struck = plan::explained_first(&enabled().collect::<Vec<_>>(), begin, end, STRUCK_MAX * 10)
-        .into_iter()
-        .filter(|line| !line.fate.happens())
-        .take(STRUCK_MAX)
-        .collect();
+    let mut lines = plan::explained_first(&enabled().collect::<Vec<_>>(), begin, end, STRUCK_MAX * 10);
+    overrides.strike(&mut lines, |name| rules.iter().copied().find(|rule| rule.name == *name));
+    let struck = lines.into_iter().filter(|line| !line.fate.happens()).take(STRUCK_MAX).collect();
     // What changes it next; another start of what is up does not.
     let changes = |next: &Occurrence| last.as_ref().is_none_or(|last| last.action != next.action);
     let ahead = plan::occurrences(enabled(), at, Timestamp::MAX).take(LOOK_AHEAD_MAX);
     let next = ahead.filter(counts).find(changes);
-    Verdict { last, wanted, struck, next }
+    let holding = enabled().filter_map(|rule| overrides.holding(rule, groups, at));
+    let paused: BTreeSet<String> = holding.map(|one| one.words(zone)).collect();
+    Verdict { last, wanted, struck, next, paused }
 }
 
 fn shown(at: Timestamp, zone: &TimeZone) -> String {
@@ -270,6 +278,9 @@ impl Case<'_> {
             let until = closes.map(|at| format!(" until {}", shown(at, zone))).unwrap_or_default();
             show::line(&format!("  inside the hours of rule {}{until}", rule.name));
         }
+        for words in &self.verdict.paused {
+            show::line(&format!("  {words}"));
+        }
         for limit in self.limits() {
             show::line(&format!("  {limit}"));
         }
@@ -312,6 +323,7 @@ impl Case<'_> {
                 "rule": rule.name.as_str(),
                 "until": closes.map(|at| view::moment(at, &self.zone)),
             })).collect::<Vec<_>>(),
+            "overrides": verdict.paused,
             "limits": self.limits(),
             "last_run": self.past,
         })

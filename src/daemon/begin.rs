@@ -10,7 +10,7 @@ use super::claims::{PersonRun, rule_of};
 use crate::domain::group::Group;
 use crate::domain::name::{Action, GroupName, ServerId};
 use crate::domain::order::Chains;
-use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
+use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::plan::Occurrence;
 use crate::domain::rule::{Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::When;
@@ -139,6 +139,16 @@ pub(super) fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Opti
     runs.into_iter().find(newer).map(|run| run.head.origin.words())
 }
 
+/// Whether a person's pause is the reason.
+fn is_pause(reason: &Reason) -> bool {
+    reason.kind == ReasonKind::Paused
+}
+
+/// Why a server is not asked for: a pause comes before a guard of the whole run, and that before what else leaves it alone.
+pub(super) fn held_back(guard: Option<&Reason>, alone: Option<&Reason>) -> Option<Reason> {
+    alone.filter(|reason| is_pause(reason)).or(guard).or(alone).cloned()
+}
+
 /// A claim with its targets as they begin: guarded, superseded, joined or free.
 pub(super) fn with_targets(
     book: &Book,
@@ -151,12 +161,21 @@ pub(super) fn with_targets(
         Some(rule) => clear_groups(book, rule, &head.groups, (head.action, head.due), head.claimed),
         None => known_groups(book, &head.groups, head.claimed),
     };
-    let pending = head.groups.iter().filter(|group| !known.contains(group)).cloned().collect();
+    // Of a group that is paused nobody needs to know whom it means.
+    let rule = rule_of(&head).and_then(|rule| book.settings.rules.get(rule));
+    let paused = rule.and_then(|rule| book.overrides.of_rule(rule, head.due));
+    let is_meant = |group: &&GroupName| {
+        paused.is_none() && (rule.is_none() || book.overrides.of_group(group, head.due).is_none())
+    };
+    let meant: Vec<GroupName> = head.groups.iter().filter(is_meant).cloned().collect();
+    let (known, pending): (Vec<GroupName>, Vec<GroupName>) =
+        meant.into_iter().partition(|group| known.contains(group));
     let empty = known.iter().filter(|group| book.roster.size(group) == 0).cloned().collect();
-    let resolution = Resolution { pending, empty };
-    let guard = too_much(book, &head, &known, servers.len());
+    let resolution = Resolution { pending: pending.into_iter().collect(), empty };
+    let acting = servers.keys().filter(|server| !kept_up.get(server).is_some_and(is_pause)).count();
+    let guard = if acting == 0 { None } else { too_much(book, &head, &known, acting) };
     let targets = begin_targets(book, &head, servers, head.claimed, |server| {
-        guard.clone().or_else(|| kept_up.get(server).cloned()).map_or_else(
+        held_back(guard.as_ref(), kept_up.get(server)).map_or_else(
             || newer(server).map(|by| Outcome::Superseded { asked: Asked::No, by }),
             |reason| Some(Outcome::Skipped(reason)),
         )
@@ -164,6 +183,9 @@ pub(super) fn with_targets(
     let is_over =
         resolution.pending.is_empty() && targets.iter().all(|target| target.progress.outcome().is_some());
     let ended = is_over.then(|| {
+        if let (Some(pause), Some(rule), true) = (paused, rule, targets.is_empty()) {
+            return (RunOutcome::Skipped, pause.as_reason(&rule.schedule.zone).to_string());
+        }
         let reason: Vec<String> =
             resolution.empty.iter().map(|group| format!("group {group} matches no server")).collect();
         (book.outcome_of(&head, targets.iter(), &resolution), reason.join("; "))

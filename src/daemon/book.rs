@@ -13,6 +13,7 @@ use super::probes::Probes;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::order::Order;
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
@@ -108,6 +109,8 @@ pub(super) struct Book {
     /// Since when people wait for all groups to be listed.
     pub(super) wanted_lists: Option<Timestamp>,
     pub(super) forecasts: Forecasts,
+    /// What people hold back, and held back in the past.
+    pub(super) overrides: Overrides,
     /// Counts changes of accounts and groups: what was read before one says nothing after it.
     pub(super) generations: u64,
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
@@ -182,6 +185,7 @@ impl Book {
             no_room: BTreeSet::new(),
             wanted_lists: None,
             forecasts: Forecasts::default(),
+            overrides: Overrides::default(),
             generations: 0,
             covered: BTreeMap::new(),
             left_open: BTreeMap::new(),

@@ -12,9 +12,10 @@ use super::begin::{
 };
 use super::book::{Book, Draft, Kept, Run};
 use super::lines::Line;
-use super::view;
+use super::{overrides, view};
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
 use crate::domain::outcome::{Outcome, Reason, ReasonKind};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::Roster;
 use crate::domain::rule::{Missed, Rule};
@@ -75,7 +76,7 @@ impl PersonRun {
 
 /// The due occurrences of one rule, sorted out.
 struct Due {
-    /// Those whose windows are open: at most one of each action.
+    /// Those whose windows are open: at most one of each action, and what a pause holds back just now.
     acting: Vec<Occurrence>,
     /// The newest of those whose windows have closed: at most one of each action.
     closed: Vec<Occurrence>,
@@ -119,11 +120,11 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, c
                 if rule.schedule.open_span(first.due).is_some() {
                     continue;
                 }
-                sort_out(&rule, std::iter::once(first), &book.kept, now, absence)
+                sort_out(&rule, std::iter::once(first), (&book.kept, &book.overrides), now, absence)
             }
             false => {
                 let due = std::iter::once(first.clone()).chain(plan::of_rule(&rule, first.due, now));
-                sort_out(&rule, due, &book.kept, now, absence)
+                sort_out(&rule, due, (&book.kept, &book.overrides), now, absence)
             }
         };
         let has_missed = !due.missed.is_empty();
@@ -219,7 +220,8 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
                 };
                 let servers = book.settings.servers_of(&roster, &groups, occurrence.action);
                 let moment = (occurrence.action, occurrence.due);
-                let kept_up = open_hours.kept_up(rule, moment, draft.now, servers.keys());
+                let mut kept_up = open_hours.kept_up(rule, moment, draft.now, servers.keys());
+                kept_up.extend(overrides::held(book, rule, occurrence.due, servers.keys()));
                 (head_of(rule, occurrence, draft.now), servers, kept_up)
             }
             Wanted::Command(command) => {
@@ -267,12 +269,14 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
 fn sort_out(
     rule: &Rule,
     due: impl Iterator<Item = Occurrence>,
-    kept: &Kept,
+    (kept, overrides): (&Kept, &Overrides),
     now: Timestamp,
     absence: &Absence,
 ) -> Due {
     let mut closed = Ranges::default();
     let mut passed_over = Ranges::default();
+    let mut held_back = Ranges::default();
+    let mut paused: Vec<Occurrence> = Vec::new();
     let mut acting: BTreeMap<Action, Occurrence> = BTreeMap::new();
     let mut last = None;
     for current in due {
@@ -281,7 +285,13 @@ fn sort_out(
             continue;
         }
         let window_end = later(current.due, rule.window(current.action));
-        if window_end <= now {
+        if let Some(pause) = overrides.of_rule(rule, current.due) {
+            // What a pause held back while nobody ran is told as a range, so that it may be long.
+            match now.duration_since(current.due) > LATE_AFTER {
+                true => held_back.extend(current, &pause.as_reason(&rule.schedule.zone)),
+                false => paused.push(current),
+            }
+        } else if window_end <= now {
             closed.extend(current.clone(), absence.at(current.due));
         } else if rule.missed == Missed::Skip && now.duration_since(current.due) > LATE_AFTER {
             let reason = Reason::new(
@@ -303,8 +313,13 @@ fn sort_out(
         }
     }
     newest.retain(|action, occurrence| acting.get(action).is_none_or(|acting| acting.due < occurrence.due));
-    let missed = closed.all().into_iter().chain(passed_over.all()).collect();
-    Due { acting: acting.into_values().collect(), closed: newest.into_values().collect(), missed, last }
+    let missed = closed.all().into_iter().chain(passed_over.all()).chain(held_back.all()).collect();
+    Due {
+        acting: acting.into_values().chain(paused).collect(),
+        closed: newest.into_values().collect(),
+        missed,
+        last,
+    }
 }
 
 /// Whether an occurrence has a run already, from when a wrong clock went ahead of it.
@@ -371,7 +386,8 @@ pub(super) fn miss(draft: &mut Draft, missed: MissedRange) {
     let moments =
         if count == &1 { format!("at {first}") } else { format!("{count} times from {first} to {last}") };
     let text = format!("rule {rule} did not {action} {moments}: {}.", cause.text);
-    let urgency = if cause.kind == ReasonKind::Late { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
+    let calm = matches!(cause.kind, ReasonKind::Late | ReasonKind::Paused);
+    let urgency = if calm { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
     draft.tell(NoticeKind::Missed, urgency, text);
     draft.turn.missed.push(missed);
 }
@@ -437,7 +453,8 @@ mod tests {
         let now = at("08:45:00");
         let due = plan::of_rule(rule, at("07:59:00"), now);
 
-        let found = sort_out(rule, due, &Kept::new(), now, &Absence::stalled());
+        let nothing = (&Kept::new(), &Overrides::default());
+        let found = sort_out(rule, due, nothing, now, &Absence::stalled());
 
         let counts: Vec<_> = found.missed.iter().map(|missed| missed.count).collect();
         assert_eq!(counts, [3, 2], "the windows of three have ended");

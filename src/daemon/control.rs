@@ -22,8 +22,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::engine::{Freshness, Input, PersonRun, Reach, config_text};
 use super::groups::shown_id;
+use super::overrides::{self, Change, Shown};
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
+use crate::domain::overrides::Override;
 use crate::ports::store::{HistoryQuery, Store, Waiver};
 use crate::settings::Settings;
 
@@ -37,6 +39,8 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(60);
 const CLIENTS_MAX: usize = 32;
 /// How long a fresh look at all groups may take.
 const GROUPS_LIMIT: Duration = Duration::from_secs(40);
+/// The longest reason of an override; what is longer is cut.
+const REASON_CHARS_MAX: usize = 500;
 /// The most entries that one history answer holds.
 const HISTORY_MAX: u32 = 10_000;
 
@@ -94,6 +98,22 @@ impl HistoryRequest {
             limit: self.limit.unwrap_or(20).min(HISTORY_MAX),
         }
     }
+}
+
+/// What `POST /v1/overrides` takes: a pause. Without `until` to `POST /v1/overrides/end`, which ends the pauses of a rule or group.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideRequest {
+    /// A rule or a group; `rule:NAME` or `group:NAME` where both have the name.
+    pub name: String,
+    /// Until when, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Why, in the person's words.
+    #[serde(default)]
+    pub reason: String,
+    /// The login name of the person, as the command claims it.
+    pub who: String,
 }
 
 /// Reads a configuration again; what changed, as [`Report::json`] shows it, or why not, in words.
@@ -182,6 +202,9 @@ impl Control {
             (&Method::GET, "/v1/groups/known") => self.groups(Freshness::LastKnown).await,
             (&Method::POST, "/v1/history") => self.history(&body).await,
             (&Method::POST, "/v1/runs") => self.start_run(&body).await,
+            (&Method::GET, "/v1/overrides") => self.overrides().await,
+            (&Method::POST, "/v1/overrides") => self.change_overrides(&body, pause).await,
+            (&Method::POST, "/v1/overrides/end") => self.change_overrides(&body, resume).await,
             (&Method::POST, "/v1/reload") => match (self.reload)().await {
                 Ok(report) => (StatusCode::OK, report),
                 Err(words) => (StatusCode::CONFLICT, problem(&words)),
@@ -254,6 +277,40 @@ impl Control {
         }
     }
 
+    async fn overrides(&self) -> (StatusCode, Value) {
+        match self.store.overrides().await {
+            Ok(known) => (StatusCode::OK, self.shown(&known)),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
+        }
+    }
+
+    fn shown(&self, overrides: &[Override]) -> Value {
+        let zone = view::zone_of(Some(&self.settings()), None);
+        json!(overrides.iter().map(|one| Shown::new(one, &zone)).collect::<Vec<_>>())
+    }
+
+    async fn change_overrides(
+        &self,
+        body: &[u8],
+        wanted: fn(&OverrideRequest, &Settings) -> Result<Change, String>,
+    ) -> (StatusCode, Value) {
+        let request = serde_json::from_slice::<OverrideRequest>(body).map_err(|error| error.to_string());
+        let change = match request.and_then(|request| wanted(&request, &self.settings())) {
+            Ok(change) => change,
+            Err(words) => return (StatusCode::BAD_REQUEST, problem(&words)),
+        };
+        let (reply, answer) = oneshot::channel();
+        if self.inputs.send(Input::Override { change, reply }).await.is_err() {
+            return ending();
+        }
+        match tokio::time::timeout(HEAD_LIMIT, answer).await {
+            Ok(Ok(Ok(overrides))) => (StatusCode::OK, self.shown(&overrides)),
+            Ok(Ok(Err(words))) => (StatusCode::BAD_REQUEST, problem(&words)),
+            Ok(Err(_)) => ending(),
+            Err(_) => held(),
+        }
+    }
+
     async fn start_run(&self, body: &[u8]) -> (StatusCode, Value) {
         let wanted = serde_json::from_slice::<RunRequest>(body).map_err(|error| error.to_string());
         // Names, and numbers that only selectors choose, are known to the engine.
@@ -267,20 +324,50 @@ impl Control {
         };
         let (reply, answer) = oneshot::channel();
         if self.inputs.send(Input::Command { run, reply }).await.is_err() {
-            return (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end"));
+            return ending();
         }
         match tokio::time::timeout(HEAD_LIMIT, answer).await {
             Ok(Ok(Ok(id))) => (StatusCode::OK, json!({"run": id.0})),
             Ok(Ok(Err(words))) => (StatusCode::CONFLICT, problem(&words)),
-            Ok(Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end")),
-            Err(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                problem(
-                    "the daemon holds all work back at present, so nothing was done; `sunup status` says why",
-                ),
-            ),
+            Ok(Err(_)) => ending(),
+            Err(_) => held(),
         }
     }
+}
+
+fn ending() -> (StatusCode, Value) {
+    (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end"))
+}
+
+fn held() -> (StatusCode, Value) {
+    let words = "the daemon holds all work back at present, so nothing was done; `sunup status` says why";
+    (StatusCode::SERVICE_UNAVAILABLE, problem(words))
+}
+
+/// What a person wrote, without what could disturb a line of a log, and not too long.
+fn plain(text: &str, most: usize) -> String {
+    let calm = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(calm).take(most).collect::<String>().trim().to_owned()
+}
+
+/// The login name of a person, as a command claims it.
+fn login(who: &str) -> String {
+    let plain = |c: &char| c.is_alphanumeric() || " -_.@+".contains(*c);
+    who.chars().filter(plain).take(64).collect()
+}
+
+fn pause(request: &OverrideRequest, settings: &Settings) -> Result<Change, String> {
+    let scope = overrides::named(&request.name, settings)?;
+    let until = request.until.ok_or("a pause needs an end: `until`")?;
+    let reason = plain(&request.reason, REASON_CHARS_MAX);
+    Ok(Change::Pause { scope, until, reason, who: login(&request.who) })
+}
+
+fn resume(request: &OverrideRequest, settings: &Settings) -> Result<Change, String> {
+    if request.until.is_some() {
+        return Err("a pause that ends now has no other end: leave `until` out".into());
+    }
+    Ok(Change::Resume { scope: overrides::named(&request.name, settings)?, who: login(&request.who) })
 }
 
 /// Checks a command against the settings.
@@ -314,8 +401,7 @@ pub fn person_run(request: &RunRequest, settings: &Settings, known: &Value) -> R
         .map(|word| Waiver::from_word(word).ok_or_else(|| format!("`{word}` cannot be waived")))
         .collect();
     let reach = if request.with_dependencies { Reach::WithDependencies } else { Reach::Alone };
-    let plain = |c: &char| c.is_alphanumeric() || " -_.@+".contains(*c);
-    let who: String = request.who.chars().filter(plain).take(64).collect();
+    let who = login(&request.who);
     Ok(PersonRun { action, groups, servers: servers?, reach, waived: waived?, who })
 }
 

@@ -64,7 +64,10 @@ impl Book {
         outcome: RunOutcome,
         (outcomes, reason): (&[&Outcome], &str),
     ) {
-        let (counts, ended) = (counts(outcomes), draft.now);
+        // Where nobody was meant, the reason tells more than that.
+        let counts =
+            if outcomes.is_empty() && !reason.is_empty() { reason.to_owned() } else { counts(outcomes) };
+        let ended = draft.now;
         let is_as_planned = outcomes.iter().all(|outcome| outcome.is_as_planned())
             && !outcomes.is_empty()
             && reason.is_empty();

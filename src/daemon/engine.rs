@@ -26,8 +26,9 @@ pub use super::reload::Difference;
 use super::reload::adopt;
 pub use super::trust::RELEASED;
 use super::trust::{ClockWatch, Step, Trust};
-use super::view;
+use super::{overrides, view};
 use crate::domain::name::{AttemptId, RunId};
+use crate::domain::overrides::{Override, Overrides};
 use crate::domain::target::{Event, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::clock::{Timer, Woken};
@@ -44,6 +45,8 @@ pub const SHUTDOWN_LIMIT: Duration = Duration::from_secs(12);
 const STORE_RETRY: Duration = Duration::from_secs(1);
 /// A command that was held back for longer is not carried out: whoever gave it has been told so.
 pub const COMMAND_AGE_MAX: Duration = Duration::from_secs(10);
+/// What somebody is told whose command was held back for longer.
+const HELD_TOO_LONG: &str = "the daemon held all work back for too long; nothing was done";
 /// While something is to happen within this time, the clock is compared with the time since boot each [`TICK_SOON`].
 const SOON: Duration = Duration::from_mins(1);
 /// How soon a clock that was set without the timer being told is noticed while something is to happen soon.
@@ -53,6 +56,8 @@ const TICK: Duration = Duration::from_mins(1);
 /// Without a sweep for so long the housekeeping is built again.
 const SWEEP_MISSING_AFTER: Duration = Duration::from_secs(150);
 
+/// What came of an override, and where that goes once it is durable.
+type Overridden = (oneshot::Sender<Result<Vec<Override>, String>>, Result<Vec<Override>, String>);
 /// A command and where its run's number goes.
 type Command = (PersonRun, oneshot::Sender<Result<RunId, String>>);
 
@@ -92,6 +97,8 @@ pub struct Engine {
     deferred: Vec<(Duration, Input)>,
     /// People who wait for a fresh look at all groups.
     askers: Vec<oneshot::Sender<serde_json::Value>>,
+    /// People who wait for their override to be durable.
+    overridden: Vec<Overridden>,
     shutdown_at: Option<Duration>,
     tasks: JoinSet<()>,
     store_trouble: bool,
@@ -114,6 +121,7 @@ impl Engine {
         let unfinished = opening.runs.len();
         let (lines, released) = (parts.lines.clone(), parts.released);
         let mut book = Book::new(Arc::clone(&parts.settings), opening, lines);
+        book.overrides = Overrides::new(parts.store.overrides().await?);
         let failed = HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() };
         if let Some(Entry::Run(run)) = parts.store.history(&failed).await?.into_iter().next() {
             book.last_failed = Some((run.id, view::failed_words(&run)));
@@ -135,6 +143,7 @@ impl Engine {
             shift: SignedDuration::ZERO,
             deferred: Vec::new(),
             askers: Vec::new(),
+            overridden: Vec::new(),
             shutdown_at: None,
             tasks: JoinSet::new(),
             store_trouble: false,
@@ -285,6 +294,8 @@ impl Engine {
             self.follow_the_clock(&mut draft);
             self.look_after_a_pause(&mut draft);
             self.begin_or_resume(&mut draft);
+            overrides::expire(&mut self.book, &mut draft);
+            alarm.at(self.book.overrides.next_end().unwrap_or(Timestamp::MAX));
             let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
             claims::claim_due(&mut self.book, &mut draft, &self.absence, &runs);
             self.absence = Absence::stalled();
@@ -304,6 +315,9 @@ impl Engine {
             // Whoever asked may have gone; the run goes on all the same.
             let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
         }
+        for (reply, result) in self.overridden.drain(..) {
+            let _ = reply.send(result);
+        }
         self.greet_if_wanted(&mut acts);
         self.act(acts);
         self.chores().await;
@@ -322,8 +336,12 @@ impl Engine {
                 Input::Command { reply, .. }
                     if reply.is_closed() || boot.saturating_sub(since) > COMMAND_AGE_MAX =>
                 {
-                    let _ = reply
-                        .send(Err("the daemon held all work back for too long; nothing was done".into()));
+                    let _ = reply.send(Err(HELD_TOO_LONG.into()));
+                }
+                Input::Override { reply, .. }
+                    if reply.is_closed() || boot.saturating_sub(since) > COMMAND_AGE_MAX =>
+                {
+                    let _ = reply.send(Err(HELD_TOO_LONG.into()));
                 }
                 other => released.push(other),
             }
@@ -387,6 +405,11 @@ impl Engine {
                 self.looked(draft, &account, began.min(draft.now), &servers, exchange);
             }
             Input::Command { reply, .. } if reply.is_closed() => {}
+            Input::Override { reply, .. } if reply.is_closed() => {}
+            Input::Override { change, reply } => {
+                let result = overrides::change(&mut self.book, draft, change);
+                self.overridden.push((reply, result));
+            }
             // A reload claims what is due by the settings before: a command of the same moment comes after it.
             command @ Input::Command { .. }
                 if !draft.turn.claims.is_empty() || draft.turn.config.is_some() =>

@@ -66,7 +66,12 @@ pub(super) fn coming(book: &Book, now: Timestamp) -> impl Iterator<Item = Coming
     let before = |due: Timestamp, by: Duration| due.saturating_sub(by).unwrap_or(due);
     let horizon = checks.rehearse.unwrap_or(checks.preflight).max(checks.preflight);
     let until = now.saturating_add(horizon).unwrap_or(Timestamp::MAX);
+    let is_paused = |occurrence: &&Occurrence| {
+        let rule = book.settings.rules.get(&occurrence.rule);
+        rule.is_some_and(|rule| book.overrides.of_rule(rule, occurrence.due).is_some())
+    };
     let soon = book.queue.iter().take_while(move |occurrence| occurrence.due <= until);
+    let soon = soon.filter(move |occurrence| !is_paused(occurrence));
     soon.filter_map(move |occurrence| {
         let from = before(occurrence.due, checks.preflight);
         if from <= now {

@@ -51,6 +51,10 @@ pub(super) enum Line {
         run: RunId,
         server: ServerId,
     },
+    Override {
+        words: String,
+        who: String,
+    },
     RunEnded {
         run: RunId,
         head: RunHead,
@@ -191,6 +195,7 @@ impl Line {
                     server.no
                 );
             }
+            Self::Override { words, who } => tracing::info!(override.who = who, "{words}"),
             Self::RunEnded { run, head, outcome, counts, is_as_planned, ended } => {
                 run_ended(*run, head, *outcome, counts, *is_as_planned, *ended);
             }

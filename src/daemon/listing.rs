@@ -7,13 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::begin::{
-    begin_targets, clear_groups, known_from, newer_open, note_decided, supersede_older, tell_empty, too_much,
-    wanting_groups,
+    begin_targets, clear_groups, held_back, known_from, newer_open, note_decided, supersede_older,
+    tell_empty, too_much, wanting_groups,
 };
 use super::book::{Book, Decided, Draft};
 use super::claims::{OpenHoursAt, rule_of};
 use super::forecast::coming;
 use super::lines::Line;
+use super::overrides;
 use crate::domain::group::{Exclusion, Group, Tag};
 use crate::domain::guard::Pattern;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
@@ -286,9 +287,9 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
     servers.retain(|server, _| !run.targets.contains_key(server));
     let (size, counted) = (run.targets.len() + servers.len(), known.clone());
     let guard = too_much(book, &head, &counted, size);
-    let kept_up = kept_up(book, &head, draft.now, servers.keys());
+    let kept_up = left_alone(book, &head, draft.now, servers.keys());
     let targets = begin_targets(book, &head, servers, draft.now, |server| {
-        let reason = guard.clone().or_else(|| kept_up.get(server).cloned());
+        let reason = held_back(guard.as_ref(), kept_up.get(server));
         reason.map(Outcome::Skipped).or_else(|| {
             let by = newer_decided(book, server, &head).or_else(|| newer_open(book, server, &head))?;
             Some(Outcome::Superseded { asked: Asked::No, by })
@@ -366,18 +367,25 @@ fn known_of(book: &Book, head: &RunHead, pending: &[GroupName]) -> Vec<GroupName
     }
 }
 
-/// The servers that the hours of other rules want up.
-fn kept_up<'s>(
+/// The servers that the hours of other rules want up, or that a person's override holds back.
+fn left_alone<'s>(
     book: &Book,
     head: &RunHead,
     now: Timestamp,
-    servers: impl Iterator<Item = &'s ServerId>,
+    servers: impl Iterator<Item = &'s ServerId> + Clone,
 ) -> BTreeMap<ServerId, Reason> {
     let settings = Arc::clone(&book.settings);
     let Some(rule) = rule_of(head).and_then(|rule| settings.rules.get(rule)) else {
         return BTreeMap::new();
     };
-    OpenHoursAt::new(&settings, &book.roster).kept_up(rule, (head.action, head.due), now, servers)
+    let mut alone = OpenHoursAt::new(&settings, &book.roster).kept_up(
+        rule,
+        (head.action, head.due),
+        now,
+        servers.clone(),
+    );
+    alone.extend(overrides::held(book, rule, head.due, servers));
+    alone
 }
 
 /// A newer opposite wish that came, and perhaps ended, while the servers of this run were not known.

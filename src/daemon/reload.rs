@@ -173,7 +173,7 @@ fn begin(book: &mut Book, draft: &mut Draft, rule: &Rule, was: Option<&Rule>, si
 
 /// That a rule is inside its hours now and was not as it stood before, and what would start its servers: the span that is open when a
 /// rule comes into force starts nothing, and somebody may want to.
-fn opened(rule: &Rule, was: Option<&Rule>, now: Timestamp) -> Option<String> {
+pub(super) fn opened(rule: &Rule, was: Option<&Rule>, now: Timestamp) -> Option<String> {
     let open_span = |rule: &Rule| rule.schedule.open_span(now).filter(|_| rule.enabled);
     let span = open_span(rule).filter(|_| was.and_then(open_span).is_none())?;
     let until = span.closes.map(|at| format!(" until {}", view::moment(at, &rule.schedule.zone)));

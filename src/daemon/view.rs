@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 
 use super::book::{Book, Run};
 use super::engine::Beat;
+use super::overrides::Shown;
 use crate::domain::name::{Action, GroupName, RuleName};
-use crate::domain::outcome::Outcome;
+use crate::domain::outcome::{Outcome, ReasonKind};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
@@ -164,7 +166,14 @@ struct PlanLine<'a> {
 /// One coming occurrence, as `status` shows it.
 #[must_use]
 pub fn occurrence(occurrence: &Occurrence, settings: &Settings) -> Value {
-    let line = Explained { occurrence: occurrence.clone(), fate: Fate::Due };
+    coming(occurrence, settings, &Overrides::default())
+}
+
+/// The same with what overrides make of it.
+#[must_use]
+pub fn coming(occurrence: &Occurrence, settings: &Settings, overrides: &Overrides) -> Value {
+    let mut line = Explained { occurrence: occurrence.clone(), fate: Fate::Due };
+    overrides.strike(std::slice::from_mut(&mut line), |rule| settings.rules.get(rule));
     serde_json::from_str(&PlanLines::of_rule(settings, &occurrence.rule).json(&line)).unwrap_or_default()
 }
 
@@ -197,7 +206,8 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
             planned
         }
     };
-    let next: Vec<Value> = planned.iter().map(|o| occurrence(o, settings)).collect();
+    let next: Vec<Value> = planned.iter().map(|o| coming(o, settings, &book.overrides)).collect();
+    let overrides: Vec<Shown> = book.overrides.in_force().map(|one| Shown::new(one, &zone)).collect();
     let open: Vec<Value> = book.runs.iter().map(|(id, run)| open_run(id.0, run, settings)).collect();
     let accounts: Vec<Value> = book
         .accounts
@@ -217,6 +227,7 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         "calendar_problem": beat.calendar_problem,
         "zone_data": zone_data(),
         "rules": settings.rules.len(),
+        "overrides": overrides,
         "open_runs": open,
         "next": next,
         "last_failed": book.last_failed.as_ref().map(|(run, text)| json!({"run": run.0, "text": text})),
@@ -333,7 +344,8 @@ fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
         "last": moment(missed.last, &zone),
         "occurrences": missed.count,
         "action": missed.action.word(),
-        "outcome": "missed",
+        // What a pause held back while nobody ran was left undone on purpose.
+        "outcome": if missed.cause.kind == ReasonKind::Paused { "skipped" } else { "missed" },
         "reason": missed.cause.to_string(),
         "withdrawn": missed.withdrawn.map(|at| moment(at, &zone)),
         "targets": [],

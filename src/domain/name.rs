@@ -144,6 +144,10 @@ impl fmt::Display for RunId {
     }
 }
 
+/// The number of an override in the journal, counted from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OverrideId(pub i64);
+
 /// The number of an attempt in the journal, counted from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AttemptId(pub i64);

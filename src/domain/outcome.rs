@@ -90,6 +90,8 @@ kinds! {
     Protected = "protected",
     /// The hours of another rule want the server up.
     Wanted = "wanted",
+    /// A person paused the rule, or the group of the server.
+    Paused = "paused",
     /// A limit of the configuration was reached.
     Limit = "limit",
     /// The rule was removed, disabled or changed.
@@ -181,11 +183,11 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing went wrong: at the goal, or left alone because the hours of another rule want the server.
+    /// Whether nothing went wrong: at the goal, or left alone because the hours of another rule want the server, or a person does.
     #[must_use]
     pub fn is_as_planned(&self) -> bool {
-        let left_up = matches!(self, Self::Skipped(reason) if reason.kind == ReasonKind::Wanted);
-        left_up || self.is_at_goal()
+        let left_alone = |reason: &Reason| matches!(reason.kind, ReasonKind::Wanted | ReasonKind::Paused);
+        matches!(self, Self::Skipped(reason) if left_alone(reason)) || self.is_at_goal()
     }
 
     /// The outcome of a goal reached: ours if a request may have had an effect, there already otherwise.

@@ -117,6 +117,8 @@ pub enum Cause {
     Collapsed(DateTime),
     /// Clocks jump over the whole span.
     Empty(DateTime),
+    /// A person's override holds it back; in words.
+    Override(String),
 }
 
 fn wall_time(wall: &DateTime) -> String {
@@ -142,6 +144,7 @@ impl fmt::Display for Cause {
                 write!(f, "clocks jump over {}, and the rule acts at the jump anyway", wall_time(wall))
             }
             Self::Empty(wall) => write!(f, "clocks jump over the span that opens at {}", wall_time(wall)),
+            Self::Override(words) => f.write_str(words),
         }
     }
 }

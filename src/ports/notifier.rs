@@ -15,6 +15,8 @@ pub enum NoticeKind {
     Guard,
     /// The configuration.
     Config,
+    /// A person's override ended.
+    Override,
     /// Keys, clock, store: what keeps the program from acting.
     Trouble,
 }
@@ -30,6 +32,7 @@ impl NoticeKind {
             Self::Recovered => "recovered",
             Self::Guard => "guard",
             Self::Config => "config",
+            Self::Override => "override",
             Self::Trouble => "trouble",
         }
     }

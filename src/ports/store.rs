@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use crate::domain::name::{Action, AttemptId, GroupName, RuleName, RunId, ServerId};
 use crate::domain::outcome::{Reason, RunOutcome};
+use crate::domain::overrides::Override;
 use crate::domain::target::Progress;
 
 /// Who or what wanted a run.
@@ -259,6 +260,10 @@ pub struct Turn {
     pub config: Option<StoredConfig>,
     /// Late sights of ended targets.
     pub remarks: Vec<(RunId, ServerId, String)>,
+    /// Overrides that come into force, each with a number of its own.
+    pub overrides: Vec<Override>,
+    /// Overrides that end, as they ended. Each ends once.
+    pub overrides_ended: Vec<Override>,
 }
 
 impl Turn {
@@ -457,6 +462,9 @@ pub trait Store: Send + Sync {
     /// hold is a [`StoreError::Conflict`] and leaves the journal as it was.
     async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError>;
 
+    /// All overrides that are known, ended ones too, oldest first.
+    async fn overrides(&self) -> Result<Vec<Override>, StoreError>;
+
     /// The configuration that was last in force.
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError>;
 
@@ -471,6 +479,6 @@ pub trait Store: Send + Sync {
     /// occurrences are open again; covered marks move back accordingly. All of it or nothing, durable when this returns.
     async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError>;
 
-    /// Forgets runs and misses that ended before a moment. Open runs, marks and the last configuration stay.
+    /// Forgets runs, misses and overrides that ended before a moment. Open runs, overrides in force, marks and the last configuration stay.
     async fn prune(&self, before: Timestamp) -> Result<u64, StoreError>;
 }

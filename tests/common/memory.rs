@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sunup::domain::name::{Action, AttemptId, GroupName, RuleName, RunId, ServerId};
+use sunup::domain::name::{Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId};
 use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
+use sunup::domain::overrides::Override;
 use sunup::ports::store::{
     AttemptRecord, Claim, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun,
     Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig, Target,
@@ -50,6 +51,7 @@ pub(crate) struct Held {
     marks: BTreeMap<RuleName, CoveredMark>,
     sizes: BTreeMap<GroupName, usize>,
     configs: Vec<StoredConfig>,
+    pub(crate) overrides: BTreeMap<OverrideId, Override>,
     open: BTreeMap<ServerId, AttemptId>,
     last_run: i64,
 }
@@ -131,6 +133,13 @@ impl Held {
                 return conflict("a request for the server is open");
             }
         }
+        if turn.overrides.iter().any(|one| self.overrides.contains_key(&one.id)) {
+            return conflict("the number of the override is taken");
+        }
+        let over = |one: &Override| self.overrides.get(&one.id).is_none_or(|known| known.ended.is_some());
+        if turn.overrides_ended.iter().any(over) {
+            return conflict("the override has ended before");
+        }
         Ok(())
     }
 
@@ -182,6 +191,9 @@ impl Held {
                 self.missed.push(missed.clone());
                 self.recorded.push(now);
             }
+        }
+        for one in turn.overrides.iter().chain(&turn.overrides_ended) {
+            self.overrides.insert(one.id, one.clone());
         }
         self.marks.extend(turn.marks.iter().map(|mark| (mark.rule.clone(), mark.clone())));
         self.marks.retain(|rule, _| !turn.dropped_marks.contains(rule));
@@ -399,6 +411,10 @@ impl Store for MemoryStore {
         held.write(turn)
     }
 
+    async fn overrides(&self) -> Result<Vec<Override>, StoreError> {
+        Ok(self.0.lock().unwrap().overrides.values().cloned().collect())
+    }
+
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
         Ok(self.0.lock().unwrap().configs.last().cloned())
     }
@@ -448,6 +464,7 @@ impl Store for MemoryStore {
         let mut of_missed = recorded.iter();
         held.missed.retain(|_| of_missed.next().is_some_and(|at| *at >= before));
         held.recorded = recorded.into_iter().filter(|at| *at >= before).collect();
+        held.overrides.retain(|_, one| one.ended.as_ref().is_none_or(|(at, _)| *at >= before));
         Ok(u64::try_from(count - held.runs.len() - held.missed.len()).unwrap_or(0))
     }
 }

@@ -5,6 +5,7 @@ mod groups;
 mod isolation;
 mod looks;
 mod order;
+mod overrides;
 mod plan_and_deed;
 mod promises;
 mod schedules;

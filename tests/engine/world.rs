@@ -10,6 +10,7 @@ use sunup::adapters::store::{Holder, SqliteStore};
 use sunup::daemon::engine::{AccountLine, Engine, EngineError, Input, Mode, Parts, PersonRun, Reach};
 use sunup::daemon::rate::Bucket;
 use sunup::domain::name::{AccountName, Action, GroupName, RunId};
+use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::store::{
     AttemptRecord, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
@@ -446,6 +447,10 @@ impl Store for Fragile {
             return Err(StoreError::Unusable { journal: "sunup.db".into(), what: "the disk is full".into() });
         }
         self.inner.record(turn).await
+    }
+
+    async fn overrides(&self) -> Result<Vec<Override>, StoreError> {
+        self.inner.overrides().await
     }
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {

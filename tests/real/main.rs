@@ -7,6 +7,7 @@ mod disk;
 mod groups;
 mod kills;
 mod main_path;
+mod pauses;
 mod plans;
 mod points;
 mod proxy;

@@ -1,6 +1,8 @@
 //! The checker is checked: valid histories raise no alarm, and each kind of damage is found by the rule that is meant for it.
 
-use sunup::audit::history::{Attempt, Deed, History, Micros, Need, Owed, Request, Run, SECOND, Sure, Target};
+use sunup::audit::history::{
+    Attempt, Deed, History, Micros, Need, Owed, Pause, Request, Run, SECOND, Sure, Target,
+};
 use sunup::audit::matching::{Interval, greedy};
 use sunup::audit::{Rule, judge};
 
@@ -16,7 +18,7 @@ const DAYS: i64 = 12;
 type Damage = fn(&mut History, &mut Chance) -> bool;
 
 /// Each kind with the rule that is meant for it.
-const DAMAGES: [(&str, Rule, Damage); 34] = [
+const DAMAGES: [(&str, Rule, Damage); 36] = [
     ("a run is gone", Rule::NoOutcome, run_gone),
     ("a run never ends", Rule::NoOutcome, run_open),
     ("a run is there twice", Rule::TwoOutcomes, run_twice),
@@ -39,6 +41,8 @@ const DAMAGES: [(&str, Rule, Damage); 34] = [
     ("signed long ago", Rule::StaleSignature, signed_long_ago),
     ("a protected server", Rule::Protected, guard_passed),
     ("an older wish later", Rule::Order, older_later),
+    ("called paused and not so", Rule::Pause, called_paused),
+    ("asked in a pause", Rule::Pause, asked_in_pause),
     ("started too soon", Rule::Dependency, too_soon),
     ("stopped by a start", Rule::FalseGoal, other_word),
     ("started and never up", Rule::FalseGoal, never_up),
@@ -160,7 +164,7 @@ fn miss_more(history: &mut History, chance: &mut Chance) -> bool {
 
 fn miss_uncaused(history: &mut History, _: &mut Chance) -> bool {
     history.faults.clear();
-    history.journal.missed.iter().any(|missed| missed.withdrawn.is_none())
+    history.journal.missed.iter().any(|missed| missed.withdrawn.is_none() && missed.kind != "paused")
 }
 
 fn window_longer(history: &mut History, chance: &mut Chance) -> bool {
@@ -386,6 +390,23 @@ fn skipped_asked(history: &mut History, chance: &mut Chance) -> bool {
     let Some((target, _)) = asked_once(history, chance, "stopped") else { return false };
     outcome(&mut history.journal.targets[target], "skipped", Some("protected"));
     true
+}
+
+fn called_paused(history: &mut History, chance: &mut Chance) -> bool {
+    history.journal.pauses.clear();
+    let Some((target, _)) = asked_once(history, chance, "started") else { return false };
+    outcome(&mut history.journal.targets[target], "skipped", Some("paused"));
+    true
+}
+
+fn asked_in_pause(history: &mut History, chance: &mut Chance) -> bool {
+    history.faults.clear();
+    let Some((target, _)) = asked_once(history, chance, "started") else { return false };
+    let id = history.journal.targets[target].run;
+    let run = history.journal.runs.iter().find(|run| run.id == id).unwrap();
+    let (rule, from) = (run.rule.clone(), run.due - 60 * SECOND);
+    history.journal.pauses.push(Pause { id: 1_000_000, rule: rule.clone(), from, until: from + HOUR });
+    rule.is_some()
 }
 
 fn unknown_answered(history: &mut History, chance: &mut Chance) -> bool {

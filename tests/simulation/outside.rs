@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sunup::audit::history::{Fault, Micros, Offset, Read, Request, SECOND, State, Wrong};
 use sunup::daemon::engine::Input;
+use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::notifier::{Notice, Notifier};
 use sunup::ports::store::{
@@ -309,6 +310,10 @@ impl Store for Disk {
             self.outside.vanish().await;
         }
         recorded
+    }
+
+    async fn overrides(&self) -> Result<Vec<Override>, StoreError> {
+        self.journal.overrides().await
     }
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {

@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use sunup::audit::history::{
-    Attempt, Deed, History, Journal, Micros, Missed, Planned, Run, SECOND, Target, Wrong,
+    Attempt, Deed, History, Journal, Micros, Missed, Pause, Planned, Run, SECOND, Target, Wrong,
 };
 use sunup::audit::{Verdict, judge};
 use sunup::daemon::engine::{AccountLine, Cause, Engine, Input, Mode, Parts, PersonRun, Reach, Reload};
+use sunup::daemon::overrides::Change;
 use sunup::daemon::rate::Bucket;
 use sunup::domain::name::{Action, GroupName};
+use sunup::domain::overrides::Scope;
 use sunup::domain::target::{ATTEMPT_LIMIT, State};
 use sunup::ports::clock::Clock;
 use sunup::ports::store::Origin;
@@ -23,7 +26,7 @@ use crate::chance::Chance;
 use crate::cloud::SECRETS;
 use crate::memory::MemoryStore;
 use crate::outside::{Crash, Disk, Outside};
-use crate::scenario::{DAY, Event, MINUTE, Scenario, away};
+use crate::scenario::{DAY, Event, MINUTE, Paused, Scenario, away};
 
 /// How long a start takes in the simulated cloud, shortest and longest.
 const BOOT: (Micros, Micros) = (15 * SECOND, 90 * SECOND);
@@ -229,6 +232,14 @@ impl Simulation {
                 withdrawn: missed.withdrawn.map(|at| at.as_microsecond()),
             });
         }
+        for one in held.overrides.values() {
+            let rule = match &one.scope {
+                Scope::Rule(rule) => Some(rule.to_string()),
+                Scope::Group(_) => None,
+            };
+            let (from, until) = (one.from.as_microsecond(), one.end().as_microsecond());
+            journal.pauses.push(Pause { id: one.id.0, rule, from, until });
+        }
         journal
     }
 
@@ -274,6 +285,14 @@ impl Simulation {
             Report { verdict: judge(&history), trace, hits, history }
         })
     }
+}
+
+fn scope_of(paused: Paused) -> Scope {
+    let (word, name) = match paused {
+        Paused::Rule(index) => ("rule", format!("r{index}")),
+        Paused::Group(index) => ("group", format!("g{index}")),
+    };
+    Scope::from_words(word, &name).unwrap()
 }
 
 fn deed(action: Action) -> Deed {
@@ -362,6 +381,14 @@ impl Director {
             Event::Force { server, status } => self.force(server, status, now + crate::scenario::HOUR),
             Event::Delete { server } => self.force(server, "TERMT", Micros::MAX),
             Event::Command { deed, group } => self.command(deed, group).await,
+            Event::Pause { of, lasts } => {
+                let until = self.outside.now().saturating_add(SignedDuration::from_micros(lasts)).unwrap();
+                let (scope, reason, who) = (scope_of(of), String::new(), "tester".into());
+                self.override_by(Change::Pause { scope, until, reason, who }).await;
+            }
+            Event::Resume(of) => {
+                self.override_by(Change::Resume { scope: scope_of(of), who: "tester".into() }).await;
+            }
             Event::Reload => self.reload().await,
         }
     }
@@ -403,6 +430,14 @@ impl Director {
         };
         // Whoever asked waits for the answer; nobody may be there to give it.
         let _ = inputs.send(Input::Command { run, reply }).await;
+        tokio::spawn(answer);
+    }
+
+    async fn override_by(&self, change: Change) {
+        let Some(inputs) = self.outside.with(|truth| truth.inputs.clone()) else { return };
+        let (reply, answer) = oneshot::channel();
+        // As above.
+        let _ = inputs.send(Input::Override { change, reply }).await;
         tokio::spawn(answer);
     }
 

@@ -42,8 +42,19 @@ pub(crate) enum Event {
     Delete { server: usize },
     /// A person has a group started or stopped.
     Command { deed: Deed, group: usize },
+    /// A person pauses a rule or a group for so long.
+    Pause { of: Paused, lasts: Micros },
+    /// A person ends such a pause.
+    Resume(Paused),
     /// The configuration is read again.
     Reload,
+}
+
+/// What a person pauses, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Paused {
+    Rule(usize),
+    Group(usize),
 }
 
 impl Event {
@@ -64,6 +75,8 @@ impl Event {
             Self::Force { .. } => "console",
             Self::Delete { .. } => "deletion",
             Self::Command { .. } => "command",
+            Self::Pause { .. } => "pause",
+            Self::Resume(_) => "resume",
             Self::Reload => "reload",
         }
     }
@@ -309,14 +322,14 @@ fn events(
             if at < HOUR {
                 continue;
             }
-            events.push((at, event(chance, servers, groups)));
+            events.push((at, event(chance, servers, groups, rules.len())));
         }
     }
     events.sort_by_key(|(at, _)| *at);
     events
 }
 
-fn event(chance: &mut Chance, servers: usize, groups: usize) -> Event {
+fn event(chance: &mut Chance, servers: usize, groups: usize, rules: usize) -> Event {
     let server = usize::try_from(chance.between(0, i64::try_from(servers).unwrap() - 1)).unwrap();
     let group = usize::try_from(chance.between(0, i64::try_from(groups).unwrap() - 1)).unwrap();
     let nth = u64::try_from(chance.between(1, 8)).unwrap();
@@ -336,7 +349,15 @@ fn event(chance: &mut Chance, servers: usize, groups: usize) -> Event {
         76..=79 => Event::Keys(chance.between(30, 1500) * SECOND),
         80..=87 => Event::Force { server, status: if chance.percent(50) { "RUN" } else { "NSTOP" } },
         88..=89 => Event::Delete { server },
-        90..=94 => Event::Command { deed: *chance.one_of(&[Deed::Start, Deed::Stop]), group },
+        90..=92 => Event::Command { deed: *chance.one_of(&[Deed::Start, Deed::Stop]), group },
+        93..=96 => {
+            let rule = usize::try_from(chance.between(0, i64::try_from(rules).unwrap() - 1)).unwrap();
+            let of = if chance.percent(60) { Paused::Rule(rule) } else { Paused::Group(group) };
+            match chance.percent(25) {
+                true => Event::Resume(of),
+                false => Event::Pause { of, lasts: chance.between(1, 3000) * MINUTE },
+            }
+        }
         _ => Event::Reload,
     }
 }

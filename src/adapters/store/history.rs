@@ -17,7 +17,7 @@ use crate::ports::store::{
 };
 
 /// What a row does not tell although it should.
-struct Odd(String);
+pub(super) struct Odd(String);
 
 impl From<sqlx::Error> for Odd {
     fn from(error: sqlx::Error) -> Self {
@@ -25,23 +25,23 @@ impl From<sqlx::Error> for Odd {
     }
 }
 
-fn odd(what: impl Into<String>) -> Odd {
+pub(super) fn odd(what: impl Into<String>) -> Odd {
     Odd(what.into())
 }
 
 impl SqliteStore {
-    fn read<T>(&self, result: Result<T, Odd>) -> Result<T, StoreError> {
+    pub(super) fn read<T>(&self, result: Result<T, Odd>) -> Result<T, StoreError> {
         result.map_err(|Odd(what)| self.unusable(&what))
     }
 }
 
-fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, Odd> {
+pub(super) fn moment(row: &SqliteRow, column: &str) -> Result<Timestamp, Odd> {
     let micros: i64 = row.try_get(column)?;
     Timestamp::from_microsecond(micros)
         .map_err(|_| odd(format!("column `{column}` holds no moment: {micros}")))
 }
 
-fn moment_or_none(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Odd> {
+pub(super) fn moment_or_none(row: &SqliteRow, column: &str) -> Result<Option<Timestamp>, Odd> {
     let micros: Option<i64> = row.try_get(column)?;
     if micros.is_some() { moment(row, column).map(Some) } else { Ok(None) }
 }
@@ -283,12 +283,13 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
         sql.push(" AND due < ").push_bind(micros(to));
     }
     if query.failed {
-        // A run in which nothing went wrong is none of these: newer ones took over, or other hours want the servers.
+        // A run in which nothing went wrong is none of these: newer ones took over, other hours want the servers, or a person paused it.
         sql.push(
             " AND outcome IS NOT NULL AND withdrawn IS NULL AND outcome <> 'done' AND (NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id) \
              OR EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id \
              AND t.outcome NOT IN ('started', 'stopped', 'already', 'superseded') \
-             AND NOT (t.outcome = 'skipped' AND t.reason LIKE 'wanted%')))",
+             AND NOT (t.outcome = 'skipped' AND (t.reason LIKE 'wanted:%' OR t.reason LIKE 'paused:%')))) \
+             AND coalesce(reason, '') NOT LIKE 'paused:%'",
         );
     }
     sql.push(" ORDER BY due DESC, id DESC LIMIT ").push_bind(i64::from(query.limit));
@@ -306,6 +307,9 @@ async fn matching_misses(store: &SqliteStore, query: &HistoryQuery) -> Result<Ve
     }
     if let Some(to) = query.to {
         sql.push(" AND first < ").push_bind(micros(to));
+    }
+    if query.failed {
+        sql.push(" AND kind <> 'paused'");
     }
     sql.push(" ORDER BY last DESC LIMIT ").push_bind(i64::from(query.limit));
     let rows = sql.build().fetch_all(&store.reader).await?;

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Row, Sqlite, Transaction};
 
-use super::{SqliteStore, row};
+use super::{SqliteStore, overrides, row};
 use crate::domain::name::{GroupName, RunId, ServerId};
 use crate::ports::store::{
     Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Intent, MissedRange, Origin,
@@ -126,10 +126,16 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
         .execute(&mut **tx)
         .await?;
     }
+    for one in &turn.overrides {
+        overrides::add(tx, one).await?;
+    }
+    for one in &turn.overrides_ended {
+        overrides::end(tx, one).await?;
+    }
     Ok(recorded)
 }
 
-fn one_row(rows: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
+pub(super) fn one_row(rows: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
     if rows == 1 { Ok(()) } else { Err(Failure::Conflict(what())) }
 }
 
@@ -411,6 +417,7 @@ async fn forget(tx: &mut Tx<'_>, before: i64) -> Result<u64, Failure> {
         .execute(&mut **tx)
         .await?;
     let missed = sqlx::query("DELETE FROM missed WHERE recorded < ?").bind(before).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM overrides WHERE ended < ?").bind(before).execute(&mut **tx).await?;
     sqlx::query(
         "DELETE FROM attempts WHERE answered IS NOT NULL AND answered < ? \
          AND id NOT IN (SELECT attempt FROM attempt_targets) AND id < (SELECT max(id) FROM attempts)",

@@ -157,6 +157,8 @@ pub(super) fn miss_cause(view: &View<'_>) -> Vec<Violation> {
         return Vec::new();
     }
     let ranges = view.history.journal.missed.iter().filter(|missed| missed.withdrawn.is_none());
+    // What is called paused has a rule of its own.
+    let ranges = ranges.filter(|missed| missed.kind != "paused");
     let ranges = ranges.filter(|missed| {
         let window = planned_within(view, missed).map(|(_, owed)| owed.window).max().unwrap_or(0);
         // What had come of it by then may have been lost again before it was recorded.
@@ -275,7 +277,8 @@ fn is_excused(view: &View<'_>, run: &Run, server: &str, outcome: &str, kind: &st
         ("superseded", _) => view.history.journal.runs.iter().any(|other| newer(&other)),
         ("skipped", "protected") => view.history.never_stopped.iter().any(|one| one == server),
         // What other hours want is not known here; what a dependency does is judged where that one is.
-        ("skipped", "wanted" | "dependency") => true,
+        // So is what is called paused.
+        ("skipped", "wanted" | "dependency" | "paused") => true,
         _ => false,
     }
 }

@@ -2,8 +2,8 @@
 
 use super::Rule;
 use crate::audit::history::{
-    Attempt, Deed, Fault, History, Journal, Micros, Missed, Offset, Owed, Request, Run, SECOND, State, Sure,
-    Target, Wrong,
+    Attempt, Deed, Fault, History, Journal, Micros, Missed, Offset, Owed, Pause, Request, Run, SECOND, State,
+    Sure, Target, Wrong,
 };
 use crate::audit::view::View;
 
@@ -43,6 +43,7 @@ fn valid() -> History {
             targets: vec![target],
             attempts: vec![attempt(1, DUE, "accepted")],
             missed: Vec::new(),
+            pauses: Vec::new(),
         },
         cloud_known: true,
         faults_known: true,
@@ -91,6 +92,21 @@ fn fault(wrong: Wrong, from: Micros, to: Micros) -> Fault {
 /// How the target ended.
 fn ends(history: &mut History, outcome: &str, kind: Option<&str>) {
     history.journal.targets[0].ended = Some((outcome.into(), kind.map(String::from), ENDED));
+}
+
+/// A range of what was due up to the run's moment.
+fn missed(kind: &str, first: Micros) -> Missed {
+    Missed {
+        id: 1,
+        rule: "morning".into(),
+        deed: Deed::Start,
+        first,
+        last: DUE,
+        count: 1,
+        kind: kind.into(),
+        recorded: DUE + 901 * SECOND,
+        withdrawn: None,
+    }
 }
 
 /// Whether a rule finds something in the valid history after a change.
@@ -203,17 +219,7 @@ fn a_miss_has_a_cause_of_its_kind_from_a_little_before_on() {
         finds(Rule::MissCause, |history| {
             history.journal.runs.clear();
             history.journal.targets.clear();
-            history.journal.missed = vec![Missed {
-                id: 1,
-                rule: "morning".into(),
-                deed: Deed::Start,
-                first: DUE,
-                last: DUE,
-                count: 1,
-                kind: kind.into(),
-                recorded: DUE + 901 * SECOND,
-                withdrawn: None,
-            }];
+            history.journal.missed = vec![missed(kind, DUE)];
             history.faults = vec![fault(wrong, 0, DUE - before)];
         })
     };
@@ -351,6 +357,81 @@ fn only_a_newer_opposite_wish_for_the_server_supersedes() {
 }
 
 #[test]
+fn an_attempt_is_dangling_once_its_minute_is_over_before_the_end() {
+    let dangles = |after: Micros| {
+        finds(Rule::Dangling, |history| {
+            history.journal.attempts[0].answered = None;
+            history.until = DUE + after;
+        })
+    };
+
+    assert!(dangles(60 * SECOND + 1) && !dangles(60 * SECOND));
+}
+
+#[test]
+fn moments_are_uncertain_only_where_nothing_tells_when_records_became_durable() {
+    let mut history = valid();
+    let tolerance = |history: &History| View::new(history).tolerance();
+    assert!(tolerance(&history) > 0);
+
+    history.durable.insert(0, (1, DUE));
+
+    assert_eq!(tolerance(&history), 0);
+}
+
+/// A pause from some seconds before due until some after it.
+fn paused(history: &mut History, rule: Option<&str>, before: Micros, after: Micros) {
+    let (rule, from, until) = (rule.map(str::to_owned), DUE - before * SECOND, DUE + after * SECOND);
+    history.journal.pauses.push(Pause { id: 1, rule, from, until });
+}
+
+#[test]
+fn what_is_called_paused_was_paused_when_it_was_due() {
+    let called = |rule: Option<&'static str>, before: Micros, after: Micros| {
+        finds(Rule::Pause, |history| {
+            ends(history, "skipped", Some("paused"));
+            history.journal.attempts.clear();
+            paused(history, rule, before, after);
+        })
+    };
+
+    assert!(!called(Some("morning"), 10, 10) && !called(Some("morning"), 0, 1) && !called(None, 10, 10));
+    assert!(called(Some("night"), 10, 10), "another rule");
+    assert!(called(Some("morning"), -1, 10) && called(Some("morning"), 10, 0), "before and after");
+    let none = finds(Rule::Pause, |history| ends(history, "skipped", Some("paused")));
+    assert!(none, "there is no pause at all");
+    let range = |first: Micros| {
+        finds(Rule::Pause, |history| {
+            history.journal.attempts.clear();
+            history.journal.missed.push(missed("paused", first));
+            paused(history, Some("morning"), 10, 10);
+        })
+    };
+    assert!(!range(DUE) && range(DUE - 11 * SECOND));
+}
+
+#[test]
+fn what_is_due_while_its_rule_is_paused_is_not_asked_for() {
+    let asked = |rule: Option<&'static str>, before: Micros, after: Micros| {
+        finds(Rule::Pause, |history| paused(history, rule, before, after))
+    };
+
+    assert!(asked(Some("morning"), 10, 10) && asked(Some("morning"), 0, 1));
+    assert!(!asked(Some("morning"), -1, 10) && !asked(Some("morning"), 10, 0), "it was due outside");
+    assert!(!asked(Some("night"), 10, 10) && !asked(None, 10, 10), "not this rule, or some group of it");
+    let unasked = finds(Rule::Pause, |history| {
+        history.journal.attempts.clear();
+        paused(history, Some("morning"), 10, 10);
+    });
+    assert!(!unasked);
+    let unsure = finds(Rule::Pause, |history| {
+        history.faults.push(fault(Wrong::Clock, DUE - 20 * SECOND, DUE - 5 * SECOND));
+        paused(history, Some("morning"), 10, 10);
+    });
+    assert!(!unsure, "which came first is not known");
+}
+
+#[test]
 fn a_skip_needs_a_ground() {
     let skipped = |kind: &'static str, never_stopped: &'static str| {
         finds(Rule::Unfulfilled, |history| {
@@ -361,6 +442,7 @@ fn a_skip_needs_a_ground() {
 
     assert!(!skipped("protected", SERVER) && skipped("protected", "main/1002"));
     assert!(!skipped("wanted", "") && !skipped("dependency", "") && skipped("limit", ""));
+    assert!(!skipped("paused", ""), "that is judged by the pauses");
 }
 
 #[test]

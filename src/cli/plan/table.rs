@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use crate::cli::show;
 use crate::daemon::view::PlanLines;
 use crate::domain::name::{Action, RuleName};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::Explained;
 use crate::domain::roster::Roster;
 use crate::domain::schedule::{Fate, When};
@@ -27,7 +28,13 @@ const NOTED_MAX: usize = 5_000;
 /// And so much work is done for it, counted in servers and rules looked at.
 const WORK_MAX: usize = 300_000;
 
-pub(super) fn print(found: &[Explained], settings: &Settings, lines: &PlanLines<'_>, main: &TimeZone) {
+pub(super) fn print(
+    found: &[Explained],
+    settings: &Settings,
+    lines: &PlanLines<'_>,
+    overrides: &Overrides,
+    main: &TimeZone,
+) {
     if found.is_empty() {
         return;
     }
@@ -43,7 +50,8 @@ pub(super) fn print(found: &[Explained], settings: &Settings, lines: &PlanLines<
             day = wall.date();
             out.push(format!("\n{DAY}{}{DAY:#}", day.strftime("%A, %-d %B %Y")));
         }
-        let note = notes.left_up(line).or_else(|| planned_at(line, lines));
+        let note = paused(line, settings, overrides);
+        let note = note.or_else(|| notes.left_up(line)).or_else(|| planned_at(line, lines));
         out.push(row(line, lines, wall, main, &widths, note));
         out
     });
@@ -73,6 +81,16 @@ fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
     let padded: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| show::padded(cell, *width)).collect();
     padded.join("  ").trim_end().to_owned()
+}
+
+/// Those of a rule's groups that a person paused, where others are not.
+fn paused(line: &Explained, settings: &Settings, overrides: &Overrides) -> Option<String> {
+    let rule = settings.rules.get(&line.occurrence.rule)?;
+    let paused: Vec<String> = overrides
+        .of_groups(&rule.groups, line.occurrence.due)
+        .map(|(_, one)| one.words(&rule.schedule.zone))
+        .collect();
+    (!paused.is_empty()).then(|| paused.join("; "))
 }
 
 /// The planned moment of what jitter makes due later.

@@ -10,8 +10,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::daemon::account::AccountLine;
 use crate::daemon::claims::PersonRun;
+use crate::daemon::overrides::Change;
 use crate::daemon::reload::Difference;
 use crate::domain::name::{AccountName, AttemptId, GroupName, RunId, ServerNo};
+use crate::domain::overrides::Override;
 use crate::domain::probe::{Probe, Probed};
 use crate::domain::retry::Answer;
 use crate::ports::clock::Clock;
@@ -115,6 +117,13 @@ pub enum Input {
         run: PersonRun,
         /// Where the run's number goes.
         reply: oneshot::Sender<Result<RunId, String>>,
+    },
+    /// A person makes or ends an override.
+    Override {
+        /// What is wanted.
+        change: Change,
+        /// Where what was made, or what ended, goes; or why it was not done.
+        reply: oneshot::Sender<Result<Vec<Override>, String>>,
     },
     /// Somebody wants to know how things are.
     Status(oneshot::Sender<serde_json::Value>),

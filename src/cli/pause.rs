@@ -1,0 +1,153 @@
+//! `sunup pause` and `sunup resume`: a rule, or the servers of a group, left alone until a moment.
+
+use clap::Args;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use super::client::{Client, Daemon};
+use super::exit::Exit;
+use super::{Common, ask, load, show};
+use crate::adapters::clock::SystemClock;
+use crate::adapters::environment;
+use crate::adapters::store::SqliteStore;
+use crate::daemon::control::OverrideRequest;
+use crate::daemon::overrides::Shown;
+use crate::daemon::view;
+use crate::domain::overrides::{Override, Overrides};
+use crate::domain::plan;
+use crate::ports::clock::Clock;
+use crate::ports::store::Store;
+use crate::settings::Settings;
+
+/// So many occurrences that fall into a pause are counted.
+const COUNTED_MAX: usize = 1000;
+
+#[derive(Args)]
+pub(super) struct Pause {
+    /// A rule or a group; rule:NAME or group:NAME where both have the name
+    #[arg(value_name = "RULE|GROUP")]
+    name: String,
+    /// When it ends: 08:50 (its next occurrence), 2026-12-01, 2026-12-01T08:50
+    #[arg(long, value_name = "TIME")]
+    until: String,
+    /// Why, for those who look at it later
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+}
+
+#[derive(Args)]
+pub(super) struct Resume {
+    /// A rule or a group; rule:NAME or group:NAME where both have the name
+    #[arg(value_name = "RULE|GROUP")]
+    name: String,
+}
+
+pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
+    with_daemon(async {
+        let client = Client::of_running(&load::socket(common)).await?;
+        let settings = client.settings().await?;
+        let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
+        let until = ask::moment(&options.until, &zone, now)?;
+        let (name, reason) = (options.name.clone(), options.reason.clone());
+        let request = OverrideRequest { name, until: Some(until), reason, who: environment::login_name() };
+        let made = client.post("/v1/overrides", &request).await?;
+        if common.json {
+            show::lines(elements(&made).iter().map(Value::to_string));
+            return Ok(Exit::Done);
+        }
+        for one in read(&made) {
+            show::line(&one.words(&zone));
+            say_what_falls_into(&one, &settings, &zone, now);
+        }
+        Ok(Exit::Done)
+    })
+}
+
+pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> {
+    with_daemon(async {
+        let client = Client::of_running(&load::socket(common)).await?;
+        let settings = client.settings().await?;
+        let request = OverrideRequest {
+            name: options.name.clone(),
+            until: None,
+            reason: String::new(),
+            who: environment::login_name(),
+        };
+        let ended = client.post("/v1/overrides/end", &request).await?;
+        if common.json {
+            show::lines(elements(&ended).iter().map(Value::to_string));
+            return Ok(Exit::Done);
+        }
+        let ended = read(&ended);
+        let Some(one) = ended.first() else { return Ok(Exit::Done) };
+        show::line(&format!("{} is no longer paused", one.scope));
+        let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
+        let touched: Vec<_> =
+            settings.rules.values().filter(|rule| rule.enabled && one.is_about(rule)).collect();
+        if let Some(next) = plan::occurrences(touched.iter().copied(), now, Timestamp::MAX).next() {
+            let due = view::moment(next.due, &zone);
+            show::line(&format!("next: rule {} is to {} at {due}", next.rule, next.action));
+        }
+        for rule in touched.iter().filter(|rule| rule.schedule.open_span(now).is_some()) {
+            let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
+            show::word(&format!(
+                "rule {} is inside its hours and starts nothing by itself now. To start it: sunup start {}",
+                rule.name,
+                groups.join(" ")
+            ));
+        }
+        Ok(Exit::Done)
+    })
+}
+
+fn with_daemon(done: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(done)
+}
+
+fn elements(value: &Value) -> &[Value] {
+    value.as_array().map(Vec::as_slice).unwrap_or_default()
+}
+
+fn read(value: &Value) -> Vec<Override> {
+    let shown = elements(value).iter().filter_map(|one| serde_json::from_value::<Shown>(one.clone()).ok());
+    shown.filter_map(Shown::read).collect()
+}
+
+/// What the pause takes out, and what comes after it.
+fn say_what_falls_into(one: &Override, settings: &Settings, zone: &TimeZone, now: Timestamp) {
+    let rules = || settings.rules.values().filter(|rule| one.is_about(rule));
+    let last = one.until.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(one.until);
+    match plan::occurrences(rules(), now, last).take(COUNTED_MAX).count() {
+        0 => show::line("nothing is planned for it in this time"),
+        COUNTED_MAX => show::line(&format!("{COUNTED_MAX} or more occurrences fall into it")),
+        1 => show::line("1 occurrence falls into it"),
+        count => show::line(&format!("{count} occurrences fall into it")),
+    }
+    if let Some(next) = plan::occurrences(rules(), last, Timestamp::MAX).next() {
+        let due = view::moment(next.due, zone);
+        show::line(&format!("after it: rule {} is to {} at {due}", next.rule, next.action));
+    }
+    show::word("what runs already goes on; a command by hand is not held back; `sunup resume` ends it");
+}
+
+/// The overrides that are known, from the daemon or its journal; none where neither can be read.
+pub(super) async fn known(common: &Common, settings: &Settings) -> Overrides {
+    let found = match Client::find(&load::socket(common)).await {
+        Ok(Daemon::There(client)) => client.get("/v1/overrides").await.map(|value| read(&value)),
+        Ok(Daemon::Absent) => of_journal(settings).await,
+        Err(error) => Err(error),
+    };
+    found.map(Overrides::new).unwrap_or_else(|error| {
+        show::word(&format!("whether anything is paused is not known: {error}"));
+        Overrides::default()
+    })
+}
+
+async fn of_journal(settings: &Settings) -> anyhow::Result<Vec<Override>> {
+    let path = load::journal(&settings.store);
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    Ok(SqliteStore::open_to_read(&path).await?.overrides().await?)
+}
