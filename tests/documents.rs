@@ -141,19 +141,39 @@ fn the_exit_codes_of_the_help_are_those_of_the_program() {
     insta::assert_snapshot!("help", help);
 }
 
-#[test]
-fn the_unit_is_sound_where_systemd_can_tell() {
-    let unit = root().join("systemd/sunup.service");
+/// What `systemd-analyze` says of the shipped unit, with the drop-in beside it or without, and whether it found nothing wrong.
+fn analyzed(arguments: &[&str], drop_in: Option<&str>) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     // The program is not installed where the unit expects it, which is the one thing that may differ.
     let copy = folder.path().join("sunup.service");
-    let binary = env!("CARGO_BIN_EXE_sunup");
-    fs::write(&copy, fs::read_to_string(unit).unwrap().replace("/usr/bin/sunup", binary)).unwrap();
+    let unit = text("systemd/sunup.service").replace("/usr/bin/sunup", env!("CARGO_BIN_EXE_sunup"));
+    fs::write(&copy, unit).unwrap();
+    if let Some(drop_in) = drop_in {
+        let beside = folder.path().join("sunup.service.d");
+        fs::create_dir(&beside).unwrap();
+        fs::write(beside.join("egress.conf"), text(drop_in)).unwrap();
+    }
 
-    let output = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&copy).output();
+    let output = Command::new("systemd-analyze").args(arguments).arg(&copy).output();
 
     let output = output.expect("systemd-analyze is installed by scripts/test");
-    let words =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && words.trim().is_empty(), "{words}");
+    let words = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&words).trim().to_owned())
+}
+
+#[test]
+fn the_unit_is_sound_where_systemd_can_tell() {
+    for drop_in in [None, Some("systemd/egress.conf")] {
+        let (is_sound, words) = analyzed(&["verify", "--man=no"], drop_in);
+
+        assert!(is_sound && words.is_empty(), "{words}");
+    }
+}
+
+#[test]
+fn the_unit_exposes_no_more_than_it_must() {
+    // In tenths: 1.1 of 10. What is left is the network, which is what it is for, and the system's own root folder.
+    let (is_low, words) = analyzed(&["security", "--offline=true", "--threshold=11"], None);
+
+    assert!(is_low, "{words}");
 }
