@@ -11,6 +11,7 @@ mod groups;
 mod history;
 mod host;
 mod load;
+mod manual;
 mod pause;
 mod person;
 mod plan;
@@ -27,7 +28,7 @@ mod world;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use exit::Exit;
 
@@ -91,6 +92,10 @@ enum Command {
     Reload,
     /// Judge a journal, and a log of the cloud, by what sunup promises
     Audit(audit::Options),
+    /// Print a script with which a shell completes commands and options
+    Completions(manual::Completions),
+    /// Print the manual page
+    Man(manual::Pages),
 }
 
 /// Runs the program.
@@ -113,6 +118,8 @@ pub fn main() -> ExitCode {
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),
         Command::Audit(options) => audit::main(&cli.common, &options),
+        Command::Completions(options) => manual::completions(Cli::command(), &options),
+        Command::Man(options) => manual::man(Cli::command(), &options),
     };
     match done {
         Ok(exit) => exit.code(),

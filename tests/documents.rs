@@ -141,6 +141,62 @@ fn the_exit_codes_of_the_help_are_those_of_the_program() {
     insta::assert_snapshot!("help", help);
 }
 
+/// What a command of the program prints.
+fn printed(arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_sunup")).args(arguments).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands of the program, as its help lists them.
+fn commands() -> Vec<String> {
+    let help = printed(&["--help"]);
+    let (_, listed) = help.split_once("Commands:\n").unwrap();
+    let listed = listed.lines().take_while(|line| line.starts_with("  "));
+    let found: Vec<String> = listed.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    assert!(found.len() > 10, "{found:?}");
+    found.into_iter().filter(|command| command != "help").collect()
+}
+
+#[test]
+fn every_command_has_a_manual_page_with_its_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().to_str().unwrap();
+
+    assert_eq!(printed(&["man", "--out", out]), "");
+
+    let page = |name: &str| fs::read_to_string(folder.path().join(format!("{name}.1"))).unwrap();
+    assert_eq!(page("sunup"), printed(&["man"]));
+    for command in commands() {
+        assert!(page("sunup").contains(&format!("sunup\\-{command}(1)")), "{command}");
+        let own = page(&format!("sunup-{command}"));
+        assert!(own.starts_with(".ie") && own.contains("\\-\\-config"), "{command}: {own}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1 + commands().len());
+    let wrong =
+        Command::new(env!("CARGO_BIN_EXE_sunup")).args(["man", "--out", "/nowhere"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn shells_are_given_scripts_that_name_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = printed(&["completions", shell]);
+        for command in commands() {
+            assert!(script.contains(&command), "{shell} lacks {command}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sunup.bash");
+    fs::write(&path, printed(&["completions", "bash"])).unwrap();
+    let line = format!(
+        "source {} && COMP_WORDS=(sunup pau) COMP_CWORD=1 && _sunup sunup pau sunup && echo \"${{COMPREPLY[*]}}\"",
+        path.display()
+    );
+    let output = Command::new("bash").args(["-c", &line]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "pause");
+}
+
 /// What `systemd-analyze` says of the shipped unit, with the drop-in beside it or without, and whether it found nothing wrong.
 fn analyzed(arguments: &[&str], drop_in: Option<&str>) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();

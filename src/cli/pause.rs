@@ -32,8 +32,8 @@ pub(super) struct Pause {
     #[arg(long, value_name = "TIME")]
     until: String,
     /// Why, for those who look at it later
-    #[arg(long, value_name = "TEXT", default_value = "")]
-    reason: String,
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Args)]
@@ -49,7 +49,7 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
         let settings = client.settings().await?;
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
         let until = ask::moment(&options.until, &zone, now)?;
-        let (name, reason) = (options.name.clone(), options.reason.clone());
+        let (name, reason) = (options.name.clone(), options.reason.clone().unwrap_or_default());
         let request = OverrideRequest { name, until: Some(until), reason, who: environment::login_name() };
         let made = client.post("/v1/overrides", &request).await?;
         if common.json {
