@@ -28,6 +28,7 @@ use crate::domain::calendar::Calendar;
 use crate::domain::group::Group;
 use crate::domain::guard::Limits;
 use crate::domain::name::{AccountName, Action, CalendarName, GroupName, RuleName, ServerId};
+use crate::domain::overrides::Overrides;
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
@@ -292,11 +293,12 @@ impl Settings {
         Roster::listed(&self.groups)
     }
 
-    /// The rules of `hours` that are open at a moment, by the servers that they want up.
+    /// The rules of `hours` that are open at a moment, by the servers that they want up. A rule that is paused wants nothing.
     #[must_use]
-    pub fn open_hours(&self, roster: &Roster, at: Timestamp) -> OpenHours<'_> {
+    pub fn open_hours(&self, roster: &Roster, overrides: &Overrides, at: Timestamp) -> OpenHours<'_> {
         let hours =
             self.rules.values().filter(|rule| rule.enabled && matches!(rule.schedule.when, When::Hours(_)));
+        let hours = hours.filter(|rule| overrides.of_rule(rule, at).is_none());
         let open: Vec<(&Rule, Option<Timestamp>)> =
             hours.filter_map(|rule| Some((rule, rule.schedule.open_span(at)?.closes))).collect();
         let mut by_server: BTreeMap<ServerId, Vec<usize>> = BTreeMap::new();

@@ -15,11 +15,14 @@ use crate::daemon::control::OverrideRequest;
 use crate::daemon::overrides::Shown;
 use crate::daemon::view;
 use crate::domain::overrides::{Override, Overrides};
-use crate::domain::plan;
+use crate::domain::plan::{self, Occurrence};
+use crate::domain::rule::Rule;
 use crate::ports::clock::Clock;
 use crate::ports::store::Store;
 use crate::settings::Settings;
 
+/// So many occurrences are looked at for the next one that nothing holds back.
+const LOOKED_AT_MAX: usize = 10_000;
 /// So many occurrences that fall into a pause are counted.
 const COUNTED_MAX: usize = 1000;
 
@@ -56,9 +59,15 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
             show::lines(elements(&made).iter().map(Value::to_string));
             return Ok(Exit::Done);
         }
+        let known = Overrides::new(read(&client.get("/v1/overrides").await?));
         for one in read(&made) {
             show::line(&one.words(&zone));
-            say_what_falls_into(&one, &settings, &zone, now);
+            say_what_falls_into(&one, &settings, &known, (&zone, now));
+            let goes_on =
+                known.in_force().filter(|other| other.scope == one.scope && other.until > one.until);
+            for other in goes_on {
+                show::word(&format!("another one goes on: {}; `sunup resume` ends both", other.words(&zone)));
+            }
         }
         Ok(Exit::Done)
     })
@@ -85,11 +94,12 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
         let touched: Vec<_> =
             settings.rules.values().filter(|rule| rule.enabled && one.is_about(rule)).collect();
-        if let Some(next) = plan::occurrences(touched.iter().copied(), now, Timestamp::MAX).next() {
-            let due = view::moment(next.due, &zone);
-            show::line(&format!("next: rule {} is to {} at {due}", next.rule, next.action));
+        let known = Overrides::new(read(&client.get("/v1/overrides").await?));
+        if let Some(words) = next_after(now, touched.iter().copied(), &known, &zone) {
+            show::line(&format!("next: {words}"));
         }
-        for rule in touched.iter().filter(|rule| rule.schedule.open_span(now).is_some()) {
+        let is_free = |rule: &Rule| !known.in_force().any(|other| other.is_about(rule));
+        for rule in touched.iter().filter(|rule| one.held_opening(rule, now) && is_free(rule)) {
             let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
             show::word(&format!(
                 "rule {} is inside its hours and starts nothing by itself now. To start it: sunup start {}",
@@ -114,8 +124,30 @@ fn read(value: &Value) -> Vec<Override> {
     shown.filter_map(Shown::read).collect()
 }
 
+/// The first thing after a moment that nothing holds back, among the next few.
+fn next_after<'a>(
+    after: Timestamp,
+    rules: impl Iterator<Item = &'a Rule>,
+    known: &Overrides,
+    zone: &TimeZone,
+) -> Option<String> {
+    let rules: Vec<&Rule> = rules.collect();
+    let is_free = |next: &Occurrence| {
+        let rule = rules.iter().find(|rule| rule.name == next.rule);
+        rule.is_some_and(|rule| known.of_rule(rule, next.due).is_none())
+    };
+    let mut coming = plan::occurrences(rules.iter().copied(), after, Timestamp::MAX).take(LOOKED_AT_MAX);
+    let next = coming.find(is_free)?;
+    Some(format!("rule {} is to {} at {}", next.rule, next.action, view::moment(next.due, zone)))
+}
+
 /// What the pause takes out, and what comes after it.
-fn say_what_falls_into(one: &Override, settings: &Settings, zone: &TimeZone, now: Timestamp) {
+fn say_what_falls_into(
+    one: &Override,
+    settings: &Settings,
+    known: &Overrides,
+    (zone, now): (&TimeZone, Timestamp),
+) {
     let rules = || settings.rules.values().filter(|rule| one.is_about(rule));
     let last = one.until.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(one.until);
     match plan::occurrences(rules(), now, last).take(COUNTED_MAX).count() {
@@ -124,9 +156,8 @@ fn say_what_falls_into(one: &Override, settings: &Settings, zone: &TimeZone, now
         1 => show::line("1 occurrence falls into it"),
         count => show::line(&format!("{count} occurrences fall into it")),
     }
-    if let Some(next) = plan::occurrences(rules(), last, Timestamp::MAX).next() {
-        let due = view::moment(next.due, zone);
-        show::line(&format!("after it: rule {} is to {} at {due}", next.rule, next.action));
+    if let Some(words) = next_after(last, rules(), known, zone) {
+        show::line(&format!("after it: {words}"));
     }
     show::word("what runs already goes on; a command by hand is not held back; `sunup resume` ends it");
 }

@@ -178,7 +178,11 @@ fn judge<'a>(
         let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
         let left_alone = rule.is_some_and(|rule| {
             let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
-            is_edge && settings.open_hours(roster, occurrence.due).wanting(&rule.name, server).is_some()
+            is_edge
+                && settings
+                    .open_hours(roster, overrides, occurrence.due)
+                    .wanting(&rule.name, server)
+                    .is_some()
         });
         let held_back = rule.is_some_and(|rule| overrides.holding(rule, groups, occurrence.due).is_some());
         !left_alone && !held_back

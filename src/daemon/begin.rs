@@ -97,7 +97,12 @@ pub(super) fn wanting_groups(
         let needs = |name: &GroupName| book.settings.groups.get(name).is_some_and(Group::needs_list);
         other.enabled && other.name != rule.name && is_hours(other) && other.groups.iter().any(needs)
     });
-    let open = others.filter(|other| moments.iter().all(|at| other.schedule.open_span(*at).is_some()));
+    let open = others.filter(|other| {
+        let wants = |at: &Timestamp| {
+            other.schedule.open_span(*at).is_some() && book.overrides.of_rule(other, *at).is_none()
+        };
+        moments.iter().all(wants)
+    });
     open.flat_map(|other| other.groups.iter().cloned()).collect()
 }
 
@@ -140,7 +145,7 @@ pub(super) fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Opti
 }
 
 /// Whether a person's pause is the reason.
-fn is_pause(reason: &Reason) -> bool {
+pub(super) fn is_pause(reason: &Reason) -> bool {
     reason.kind == ReasonKind::Paused
 }
 

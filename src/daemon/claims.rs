@@ -159,16 +159,17 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, c
 pub(super) struct OpenHoursAt<'a> {
     settings: &'a Settings,
     roster: &'a Roster,
+    overrides: &'a Overrides,
     known: BTreeMap<Timestamp, OpenHours<'a>>,
 }
 
 impl<'a> OpenHoursAt<'a> {
-    pub(super) fn new(settings: &'a Settings, roster: &'a Roster) -> Self {
-        Self { settings, roster, known: BTreeMap::new() }
+    pub(super) fn new(settings: &'a Settings, roster: &'a Roster, overrides: &'a Overrides) -> Self {
+        Self { settings, roster, overrides, known: BTreeMap::new() }
     }
 
     fn at(&mut self, at: Timestamp) -> &OpenHours<'a> {
-        self.known.entry(at).or_insert_with(|| self.settings.open_hours(self.roster, at))
+        self.known.entry(at).or_insert_with(|| self.settings.open_hours(self.roster, self.overrides, at))
     }
 
     /// The servers that the closing edge of `hours` leaves alone, with the reason: the hours of another rule want them up when it is
@@ -203,7 +204,8 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
         return;
     }
     let (settings, roster) = (Arc::clone(&book.settings), book.roster.clone());
-    let mut open_hours = OpenHoursAt::new(&settings, &roster);
+    let known = book.overrides.clone();
+    let mut open_hours = OpenHoursAt::new(&settings, &roster, &known);
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
@@ -369,13 +371,18 @@ pub(super) fn misses_of(
     rule: &Rule,
     covered: Timestamp,
     now: Timestamp,
-    kept: &Kept,
+    (kept, overrides): (&Kept, &Overrides),
     absence: &Absence,
 ) -> Vec<MissedRange> {
     let mut ranges = Ranges::default();
     for occurrence in plan::of_rule(rule, covered, now).filter(|one| !has_run(kept, one)) {
-        let cause = absence.at(occurrence.due);
-        ranges.extend(occurrence, cause);
+        match overrides.of_rule(rule, occurrence.due) {
+            Some(pause) => ranges.extend(occurrence, &pause.as_reason(&rule.schedule.zone)),
+            None => {
+                let cause = absence.at(occurrence.due);
+                ranges.extend(occurrence, cause);
+            }
+        }
     }
     ranges.all()
 }

@@ -25,7 +25,7 @@ use super::groups::shown_id;
 use super::overrides::{self, Change, Shown};
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
-use crate::domain::overrides::Override;
+use crate::domain::overrides::{Override, Scope};
 use crate::ports::store::{HistoryQuery, Store, Waiver};
 use crate::settings::Settings;
 
@@ -292,10 +292,14 @@ impl Control {
     async fn change_overrides(
         &self,
         body: &[u8],
-        wanted: fn(&OverrideRequest, &Settings) -> Result<Change, String>,
+        wanted: fn(&OverrideRequest, &Settings, &[Override]) -> Result<Change, String>,
     ) -> (StatusCode, Value) {
+        let known = match self.store.overrides().await {
+            Ok(known) => known,
+            Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
+        };
         let request = serde_json::from_slice::<OverrideRequest>(body).map_err(|error| error.to_string());
-        let change = match request.and_then(|request| wanted(&request, &self.settings())) {
+        let change = match request.and_then(|request| wanted(&request, &self.settings(), &known)) {
             Ok(change) => change,
             Err(words) => return (StatusCode::BAD_REQUEST, problem(&words)),
         };
@@ -356,18 +360,26 @@ fn login(who: &str) -> String {
     who.chars().filter(plain).take(64).collect()
 }
 
-fn pause(request: &OverrideRequest, settings: &Settings) -> Result<Change, String> {
+fn pause(request: &OverrideRequest, settings: &Settings, _: &[Override]) -> Result<Change, String> {
     let scope = overrides::named(&request.name, settings)?;
     let until = request.until.ok_or("a pause needs an end: `until`")?;
     let reason = plain(&request.reason, REASON_CHARS_MAX);
     Ok(Change::Pause { scope, until, reason, who: login(&request.who) })
 }
 
-fn resume(request: &OverrideRequest, settings: &Settings) -> Result<Change, String> {
+fn resume(request: &OverrideRequest, settings: &Settings, known: &[Override]) -> Result<Change, String> {
     if request.until.is_some() {
         return Err("a pause that ends now has no other end: leave `until` out".into());
     }
-    Ok(Change::Resume { scope: overrides::named(&request.name, settings)?, who: login(&request.who) })
+    let scope = overrides::named(&request.name, settings).or_else(|words| {
+        // What is paused may have been removed from the configuration since.
+        let is_it = |scope: &Scope| {
+            scope.name() == request.name || format!("{}:{}", scope.word(), scope.name()) == request.name
+        };
+        let left = known.iter().filter(|one| one.ended.is_none()).map(|one| &one.scope);
+        left.into_iter().find(|scope| is_it(scope)).cloned().ok_or(words)
+    });
+    Ok(Change::Resume { scope: scope?, who: login(&request.who) })
 }
 
 /// Checks a command against the settings.

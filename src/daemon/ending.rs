@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::book::{Book, Draft, Run};
+use super::claims::rule_of;
 use super::lines::Line;
 use super::view::counts;
 use crate::domain::name::{Action, GroupName, RunId};
@@ -45,7 +46,12 @@ impl Book {
 
     /// Remembers how many servers the groups of a good run had.
     pub(super) fn note_sizes(&mut self, draft: &mut Draft, run: &Run) {
+        let by_rule = rule_of(&run.head).is_some();
         for name in &run.head.groups {
+            // Of a group that was paused the run says nothing.
+            if by_rule && self.overrides.of_group(name, run.head.due).is_some() {
+                continue;
+            }
             // What the run was about, not what the group may have become meanwhile.
             let size = run.targets.values().filter(|target| target.groups.contains(name)).count();
             let watched = self.settings.groups.get(name).is_some_and(|group| group.on_growth.is_some());

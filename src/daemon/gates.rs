@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use self::canary::Tally;
 use super::begin::known_from;
 use super::book::{Book, Draft, Run};
+use super::claims::rule_of;
 use super::dispatch::Looks;
 use super::listing::deciding_groups;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
@@ -160,15 +161,23 @@ impl<'a> Gates<'a> {
     /// What decides about the server and is not known yet: groups that limits or an order name, and where the program itself runs.
     fn limits(&mut self, id: RunId, run: &Run, server: &'a ServerId) -> Gate {
         let (book, action) = (self.book, run.head.action);
+        let rule = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule));
+        let due = rule.map(|_| run.head.due);
         let since = known_from(book, run.head.claimed);
         let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
-            let mut deciding = deciding_groups(book, &server.account, action);
+            let mut deciding = deciding_groups(book, &server.account, action, due);
             deciding.find(|group| !book.roster.is_known_since(group, since))
         });
         if let Some(group) = unknown {
             let words =
                 format!("which servers group {group} has is not known yet, and it decides about this one");
             return Gate::Waits(self.not_known(server, words));
+        }
+        // Whose servers a paused group has may have become known only after the claim.
+        if let Some(rule) = rule
+            && let Some(pause) = book.overrides.holding(rule, book.roster.groups_of(server), run.head.due)
+        {
+            return Gate::Lost(pause.as_reason(&rule.schedule.zone));
         }
         let own_known = book.accounts.get(&server.account).is_none_or(|account| account.own.is_some());
         if action == Action::Stop && book.settings.limits.own.is_none() && !own_known {

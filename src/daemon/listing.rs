@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::begin::{
-    begin_targets, clear_groups, held_back, known_from, newer_open, note_decided, supersede_older,
+    begin_targets, clear_groups, held_back, is_pause, known_from, newer_open, note_decided, supersede_older,
     tell_empty, too_much, wanting_groups,
 };
 use super::book::{Book, Decided, Draft};
@@ -53,7 +53,8 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         let since = known_from(book, run.head.claimed);
         let accounts: BTreeSet<&AccountName> = run.targets.keys().map(|server| &server.account).collect();
         for account in accounts {
-            needed.all(deciding_groups(book, account, run.head.action).collect(), since);
+            let due = rule_of(&run.head).map(|_| run.head.due);
+            needed.all(deciding_groups(book, account, run.head.action, due).collect(), since);
         }
         let mut groups: BTreeSet<&GroupName> = run.head.groups.iter().collect();
         groups.extend(run.targets.keys().flat_map(|server| book.roster.groups_of(server)));
@@ -69,7 +70,8 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         needed.with_needs(&rule.groups, action, coming.from);
         let groups = rule.groups.iter().filter_map(|name| book.settings.groups.get(name));
         for account in groups.map(|group| &group.account).collect::<BTreeSet<_>>() {
-            needed.all(deciding_groups(book, account, action).collect(), coming.from);
+            let due = Some(coming.occurrence.due);
+            needed.all(deciding_groups(book, account, action, due).collect(), coming.from);
         }
         needed.all(wanting_groups(book, rule, action, [coming.occurrence.due; 2]), coming.from);
     }
@@ -115,11 +117,13 @@ impl Needed<'_> {
 }
 
 /// The groups of an account that only a list can tell, and that decide about its servers whoever asks for them: those that
-/// `protect` and `never_stop` name, those of an order, and those whose servers may say that they are busy.
+/// `protect` and `never_stop` name, those of an order, those whose servers may say that they are busy, and those that are paused when
+/// what a rule wants is `due`.
 pub(super) fn deciding_groups<'a>(
     book: &'a Book,
     account: &'a AccountName,
     action: Action,
+    due: Option<Timestamp>,
 ) -> impl Iterator<Item = GroupName> + 'a {
     let limits = &book.settings.limits;
     let stops = if action == Action::Stop { limits.never_stop.as_slice() } else { &[] };
@@ -132,8 +136,10 @@ pub(super) fn deciding_groups<'a>(
         Action::Start => !group.after.is_empty() && !book.group_trouble.contains_key(&group.name),
         Action::Stop => group.busy.is_some() || book.order.is_needed(&group.name),
     };
+    let paused =
+        move |group: &Group| due.is_some_and(|due| book.overrides.of_group(&group.name, due).is_some());
     let decides = move |group: &&Group| {
-        group.account == *account && group.needs_list() && (limited(group) || ordered(group))
+        group.account == *account && group.needs_list() && (limited(group) || ordered(group) || paused(group))
     };
     book.settings.groups.values().filter(decides).map(|group| group.name.clone())
 }
@@ -285,9 +291,10 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
     }
     let mut servers = book.settings.servers_of(&book.roster, &known, head.action);
     servers.retain(|server, _| !run.targets.contains_key(server));
-    let (size, counted) = (run.targets.len() + servers.len(), known.clone());
-    let guard = too_much(book, &head, &counted, size);
     let kept_up = left_alone(book, &head, draft.now, servers.keys());
+    let alone = run.targets.values().filter_map(|target| target.progress.outcome()?.reason());
+    let paused = alone.filter(is_pause).count() + kept_up.values().filter(|reason| is_pause(reason)).count();
+    let guard = too_much(book, &head, &known, run.targets.len() + servers.len() - paused);
     let targets = begin_targets(book, &head, servers, draft.now, |server| {
         let reason = held_back(guard.as_ref(), kept_up.get(server));
         reason.map(Outcome::Skipped).or_else(|| {
@@ -378,7 +385,7 @@ fn left_alone<'s>(
     let Some(rule) = rule_of(head).and_then(|rule| settings.rules.get(rule)) else {
         return BTreeMap::new();
     };
-    let mut alone = OpenHoursAt::new(&settings, &book.roster).kept_up(
+    let mut alone = OpenHoursAt::new(&settings, &book.roster, &book.overrides).kept_up(
         rule,
         (head.action, head.due),
         now,

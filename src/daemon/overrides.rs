@@ -144,7 +144,8 @@ pub fn named(text: &str, settings: &Settings) -> Result<Scope, String> {
 pub(super) fn change(book: &mut Book, draft: &mut Draft, change: Change) -> Result<Vec<Override>, String> {
     let zone = view::zone_of(Some(&book.settings), None);
     match change {
-        Change::Pause { until, .. } if until <= draft.now => {
+        // The journal keeps microseconds.
+        Change::Pause { until, .. } if until.as_microsecond() <= draft.now.as_microsecond() => {
             Err(format!("the end {} has passed", moment(until, &zone)))
         }
         Change::Pause { scope, until, reason, who } => {
@@ -183,11 +184,11 @@ pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
     draft.turn.overrides_ended.extend(ended);
 }
 
-/// What the end of a pause leaves undone: hours that are open start nothing by themselves.
+/// What the end of a pause leaves undone: hours whose opening fell into it start nothing by themselves.
 fn open_now(book: &Book, one: &Override, now: Timestamp) -> String {
-    let touched = book.settings.rules.values().filter(|rule| one.is_about(rule));
-    let open = touched.filter_map(|rule| opened(rule, None, now));
-    open.map(|words| format!("; {words}")).collect()
+    let is_free = |rule: &&Rule| !book.overrides.in_force().any(|other| other.is_about(rule));
+    let touched = book.settings.rules.values().filter(|rule| one.held_opening(rule, now)).filter(is_free);
+    touched.filter_map(|rule| opened(rule, None, now)).map(|words| format!("; {words}")).collect()
 }
 
 /// The servers of a rule that overrides hold back at a moment, with the reason.

@@ -14,6 +14,7 @@ use super::view;
 use crate::domain::group::Group;
 use crate::domain::name::{AccountName, Action, GroupName, RuleName, RunId};
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
@@ -103,18 +104,18 @@ pub(super) fn adopt(
         match same_words.and_then(|was| common_since(was, &rule, until, draft.now)) {
             // Only calendars changed, and nothing whose window is open: the older ones say what was missed before.
             Some(common) => {
-                record_misses(draft, same_words, (until, common), &book.kept, absence);
+                record_misses(draft, same_words, (until, common), (&book.kept, &book.overrides), absence);
                 book.covered.insert(rule.name.clone(), common);
                 draft.turn.marks.push(book.mark_of(&rule, common));
             }
             None => {
-                close_old(draft, &mark, old, &book.kept, absence, since);
+                close_old(draft, &mark, old, (&book.kept, &book.overrides), absence, since);
                 begin(book, draft, &rule, was, since.max(until));
             }
         }
     }
     for (name, mark) in marks {
-        close_old(draft, &mark, old, &book.kept, absence, since);
+        close_old(draft, &mark, old, (&book.kept, &book.overrides), absence, since);
         draft.turn.dropped_marks.push(name);
     }
     // What changed while nobody ran counts for the runs that were left open, too.
@@ -196,10 +197,10 @@ fn record_misses(
     draft: &mut Draft,
     rule: Option<&Rule>,
     (from, to): (Timestamp, Timestamp),
-    kept: &Kept,
+    past: (&Kept, &Overrides),
     absence: &Absence,
 ) {
-    for missed in rule.map(|rule| misses_of(rule, from, to, kept, absence)).unwrap_or_default() {
+    for missed in rule.map(|rule| misses_of(rule, from, to, past, absence)).unwrap_or_default() {
         miss(draft, missed);
     }
 }
@@ -209,7 +210,7 @@ fn close_old(
     draft: &mut Draft,
     mark: &CoveredMark,
     old: Option<&Settings>,
-    kept: &Kept,
+    past: (&Kept, &Overrides),
     absence: &Absence,
     ended: Timestamp,
 ) {
@@ -228,7 +229,7 @@ fn close_old(
         );
         return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
     };
-    record_misses(draft, Some(rule), (mark.until, ended), kept, absence);
+    record_misses(draft, Some(rule), (mark.until, ended), past, absence);
 }
 
 /// Switches to new settings between two turns. All that was due by now has been claimed under the old ones.

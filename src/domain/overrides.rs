@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::name::{GroupName, OverrideId, RuleName};
 use super::outcome::{Reason, ReasonKind};
-use super::plan::Explained;
+use super::plan::{self, Explained};
 use super::rule::Rule;
 use super::schedule::{Cause, Fate};
 
@@ -104,6 +104,17 @@ impl Override {
             Scope::Rule(name) => rule.name == *name,
             Scope::Group(group) => rule.groups.contains(group),
         }
+    }
+
+    /// Whether the opening of a rule's hours that are open at a moment fell into it, so that nothing was started then.
+    #[must_use]
+    pub fn held_opening(&self, rule: &Rule, now: Timestamp) -> bool {
+        let Some(span) = rule.schedule.open_span(now).filter(|_| rule.enabled && self.is_about(rule)) else {
+            return false;
+        };
+        let before = span.opened.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(span.opened);
+        let opening = plan::next(rule, before, Timestamp::MAX);
+        opening.is_some_and(|opening| opening.planned == span.opened && self.covers(opening.due))
     }
 
     /// What it says, for people: what, until when, by whom and why.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 
 use super::{OpenHours, Settings, duration};
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
@@ -176,7 +177,8 @@ fn quarrels(settings: &Settings, now: Timestamp) -> Vec<String> {
         let Some(left) = budget.checked_sub(cost) else { break };
         budget = left;
         if asks && is_new {
-            open = Some((occurrence.due, settings.open_hours(&roster, occurrence.due)));
+            open =
+                Some((occurrence.due, settings.open_hours(&roster, &Overrides::default(), occurrence.due)));
         }
         for server in servers.keys() {
             let wanted =

@@ -203,3 +203,104 @@ async fn nobody_needs_to_know_whom_a_paused_group_means() {
     let about_the_run = world.notices().into_iter().filter(|words| words.contains("run 1")).count();
     assert_eq!(about_the_run, 0, "{:?}", world.notices());
 }
+
+#[tokio::test]
+async fn a_server_of_a_paused_group_waits_until_it_is_known_whose_it_is() {
+    let groups = "[groups.first]\nname = \"srv-1001\"\n[groups.all]\nservers = [\"1001\", \"1003\"]\n\
+                  [rules.all]\ncron = \"50 8 * * *\"\nstart = [\"all\"]\n";
+    let mut world = monday(groups);
+    let (pause, _answer) = pause("group", "first", "10:00:00");
+    world.run_with(60, vec![pause]).await.unwrap();
+    // Back within the window, and nothing is known of the list.
+    world.pass(9 * 60 + 10);
+
+    world.run(300).await;
+
+    assert_eq!(world.asked(), ["08:50:10 start 1003"]);
+    assert_eq!(world.told().await, ["rule all partial: 1001 skipped, 1003 started"]);
+}
+
+#[tokio::test]
+async fn the_end_of_a_pause_at_the_opening_of_hours_tells_of_nothing_left_undone() {
+    let mut world = monday(OFFICE);
+    let (pause, _answer) = pause("rule", "office", "08:50:00");
+
+    world.run_with(900, vec![pause]).await.unwrap();
+
+    assert_eq!(world.asked(), ["08:50:00 start 1001 1002 1003"]);
+    assert_eq!(world.notices(), ["override: the pause of rule office by kim has ended."]);
+}
+
+#[tokio::test]
+async fn a_pause_that_began_after_the_opening_leaves_nothing_undone_either() {
+    let mut world = monday("[rules.office]\nhours = \"MON-FRI 08:45-09:10\"\nrun = [\"web\", \"db\"]\n");
+    world.run(600).await;
+    let (pause, _answer) = pause("group", "web", "08:55:00");
+
+    world.run_with(600, vec![pause]).await.unwrap();
+
+    assert_eq!(world.notices(), ["override: the pause of group web by kim has ended."]);
+}
+
+#[tokio::test]
+async fn what_a_rule_did_not_do_in_a_pause_before_it_was_edited_is_no_miss() {
+    let mut world = monday("[rules.office]\ncron = \"50 8 * * *\"\nstart = [\"web\"]\n");
+    let (pause, _answer) = pause("rule", "office", "09:00:00");
+    world.run_with(60, vec![pause]).await.unwrap();
+    world.pass(1800);
+    world.configure("50 8", "55 9");
+
+    world.run(60).await;
+
+    assert_eq!(world.told().await, ["office missed 1 (paused)"]);
+    assert!(world.failed().await.is_empty());
+}
+
+#[tokio::test]
+async fn the_hours_of_a_paused_rule_keep_no_server_up_against_another_rule() {
+    let rules = "[rules.long]\nhours = \"MON-FRI 08:45-22:00\"\nrun = [\"web\"]\n\
+                 [rules.short]\nhours = \"MON-FRI 08:46-09:00\"\nrun = [\"web\"]\n";
+    let mut world = monday(rules);
+    let scope = Scope::from_words("rule", "long").unwrap();
+    let until = "2026-11-30T08:00:00Z".parse().unwrap();
+    let (pause, _answer) = input(Change::Pause { scope, until, reason: String::new(), who: "kim".into() });
+
+    world.run_with(1800, vec![pause]).await.unwrap();
+
+    assert_eq!(world.asked(), ["08:46:00 start 1001 1002", "09:00:00 stop 1001 1002"]);
+}
+
+#[tokio::test]
+async fn a_paused_group_says_nothing_about_how_it_has_grown() {
+    let rules = "[groups.chosen]\nname = \"srv-*\"\nexclude = [\"1003\"]\non_growth = 2.0\n\
+                 [rules.both]\ncron = \"50 8 * * *\"\nstart = [\"db\", \"chosen\"]\n";
+    let mut world = monday(rules);
+    let (pause, _answer) = pause("group", "chosen", "08:51:00");
+    world.change(|outside| outside.outage = Some((at("08:41:00"), at("08:51:00"))));
+    world.run_with(1200, vec![pause]).await.unwrap();
+    world.pass(23 * 3600);
+
+    world.run(3600).await;
+
+    let asked = world.asked();
+    assert!(asked.last().unwrap().ends_with("start 1001 1002 1004 1005"), "{asked:?} {:?}", world.notices());
+}
+
+#[tokio::test]
+async fn paused_servers_count_for_no_limit_of_a_run() {
+    let rules = "[limits]\nservers_per_run = 3\n[groups.chosen]\nname = \"srv-100*\"\nexclude = [\"1001\", \"1002\"]\n\
+                 [rules.both]\ncron = \"50 8 * * *\"\nstart = [\"web\", \"chosen\"]\n";
+    let mut world = monday(rules);
+    let (pause, _answer) = pause("group", "web", "10:00:00");
+    // The list comes after the claim.
+    world.change(|outside| outside.outage = Some((at("08:41:00"), at("08:50:30"))));
+
+    world.run_with(1200, vec![pause]).await.unwrap();
+
+    let asked = world.asked();
+    assert!(
+        asked.last().is_some_and(|last| last.ends_with("start 1003 1004 1005")),
+        "{asked:?} {:?}",
+        world.notices()
+    );
+}

@@ -41,7 +41,7 @@ pub(super) fn print(
     let widths = widths(found, lines, main);
     let head = format!("  {}", joined(&HEAD, &widths));
     let mut day = Date::MIN;
-    let mut notes = Notes::new(settings, found.len());
+    let mut notes = Notes::new(settings, overrides, found.len());
     let body = found.iter().flat_map(|line| {
         let mut out = Vec::new();
         // Days and times are those of one zone, so that they come in order.
@@ -103,6 +103,7 @@ fn planned_at(line: &Explained, lines: &PlanLines<'_>) -> Option<String> {
 /// What is said beside closing edges, as long as it costs little.
 struct Notes<'a> {
     settings: &'a Settings,
+    overrides: &'a Overrides,
     roster: Roster,
     open: Option<(Timestamp, OpenHours<'a>)>,
     budget: usize,
@@ -110,10 +111,17 @@ struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    fn new(settings: &'a Settings, lines: usize) -> Self {
+    fn new(settings: &'a Settings, overrides: &'a Overrides, lines: usize) -> Self {
         let servers: usize = settings.groups.values().map(|group| group.servers.len()).sum();
         let budget = if lines <= NOTED_MAX { WORK_MAX } else { 0 };
-        Self { settings, roster: settings.roster(), open: None, budget, cost: settings.rules.len() + servers }
+        Self {
+            settings,
+            overrides,
+            roster: settings.roster(),
+            open: None,
+            budget,
+            cost: settings.rules.len() + servers,
+        }
     }
 
     /// The servers that a closing edge leaves up, since the hours of other rules want them.
@@ -126,7 +134,10 @@ impl<'a> Notes<'a> {
         }
         if self.open.as_ref().is_none_or(|(at, _)| *at != occurrence.due) {
             self.budget = self.budget.checked_sub(self.cost)?;
-            self.open = Some((occurrence.due, self.settings.open_hours(&self.roster, occurrence.due)));
+            self.open = Some((
+                occurrence.due,
+                self.settings.open_hours(&self.roster, self.overrides, occurrence.due),
+            ));
         }
         let (_, open) = self.open.as_ref()?;
         let servers = self.settings.servers_of(&self.roster, &rule.groups, Action::Stop);
