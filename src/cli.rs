@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod client;
 mod demo;
+mod doctor;
 mod dry;
 mod exit;
 mod groups;
@@ -90,6 +91,8 @@ enum Command {
     History(history::Options),
     /// Have the daemon read its configuration again, and show what that changes
     Reload,
+    /// Look for what is wrong on this machine, and say how to mend it; changes nothing
+    Doctor,
     /// Judge a journal, and a log of the cloud, by what sunup promises
     Audit(audit::Options),
     /// Print a script with which a shell completes commands and options
@@ -117,6 +120,7 @@ pub fn main() -> ExitCode {
         Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),
+        Command::Doctor => doctor::main(&cli.common),
         Command::Audit(options) => audit::main(&cli.common, &options),
         Command::Completions(options) => manual::completions(Cli::command(), &options),
         Command::Man(options) => manual::man(Cli::command(), &options),

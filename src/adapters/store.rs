@@ -70,6 +70,26 @@ impl SqliteStore {
         Ok(Self { path: path.to_owned(), writer: reader.clone(), reader, lock: None })
     }
 
+    /// Looks through the whole file for damage, beside whoever writes it. Returns the version of its tables.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] with what is wrong, or with how its version and this program's differ.
+    pub async fn examine(&self) -> Result<i64, StoreError> {
+        let row = sqlx::query("PRAGMA quick_check(1)").fetch_one(&self.reader).await;
+        let verdict: String = row.and_then(|row| row.try_get(0)).map_err(|error| self.unusable(&error))?;
+        if verdict != "ok" {
+            return Err(self.unusable(&verdict));
+        }
+        let known = version(&self.reader).await.map_err(|error| self.unusable(&error))?;
+        let newest = MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or(0);
+        if known > newest {
+            let what =
+                format!("it is of version {known}, and this program knows {newest}: it is too old for it");
+            return Err(self.unusable(&what));
+        }
+        Ok(known)
+    }
+
     fn unusable(&self, error: &dyn std::fmt::Display) -> StoreError {
         unusable(&self.path, error)
     }
@@ -154,6 +174,15 @@ async fn pool(
 
 fn unusable(path: &Path, error: &dyn std::fmt::Display) -> StoreError {
     StoreError::Unusable { journal: path.display().to_string(), what: error.to_string() }
+}
+
+/// How much room a disk has for people other than root, in bytes.
+///
+/// # Errors
+/// When the system does not tell.
+pub fn free_bytes(folder: &Path) -> std::io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
 /// A journal that is gone or empty although its log holds data is not begun anew over it; one that is only gone is, and says so.

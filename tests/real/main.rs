@@ -4,6 +4,7 @@ mod calendars;
 mod commands;
 mod configuration;
 mod disk;
+mod doctor;
 mod groups;
 mod kills;
 mod main_path;
