@@ -97,8 +97,8 @@ fn print(status: &Value) {
     if !text(status, "held").is_empty() {
         show::line(&format!("holding, so nothing is started or stopped: {}", text(status, "held")));
     }
-    for account in list(status, "accounts").iter().filter(|account| !text(account, "trouble").is_empty()) {
-        show::line(&format!("account {}: {}", text(account, "account"), text(account, "trouble")));
+    for account in list(status, "accounts") {
+        show::line(&account_words(account));
     }
     print_overrides(status);
     show::line(&format!("zone data: {}", text(status, "zone_data")));
@@ -124,6 +124,22 @@ fn print(status: &Value) {
     print_next(status);
     if let Some(failed) = status.get("last_failed").filter(|failed| !failed.is_null()) {
         show::line(&format!("\nlast failed: {}", text(failed, "text")));
+    }
+}
+
+/// Which keys an account uses, when they were last taken, and what is wrong with it.
+fn account_words(account: &Value) -> String {
+    let mut words = format!("account {}", text(account, "account"));
+    if !text(account, "key").is_empty() {
+        words.push_str(&format!(", key {}", text(account, "key")));
+    }
+    match text(account, "accepted_at") {
+        "" => words.push_str(", not yet accepted"),
+        at => words.push_str(&format!(", accepted at {at}")),
+    }
+    match text(account, "trouble") {
+        "" => words,
+        trouble => format!("{words}: {trouble}"),
     }
 }
 

@@ -59,6 +59,8 @@ pub(super) struct AccountState {
     pub(super) generation: u64,
     /// While keys are refused: one careful try, not before this moment.
     pub(super) careful: Option<Timestamp>,
+    /// When the cloud last took what was signed with these keys.
+    pub(super) accepted: Option<Timestamp>,
     /// The trouble that people were told of, and what shows that it has passed.
     pub(super) told: Option<(Reason, Proof)>,
 }
@@ -82,6 +84,7 @@ impl AccountState {
             own_failures: 0,
             generation: 0,
             careful: None,
+            accepted: None,
             told: None,
         }
     }
@@ -111,6 +114,7 @@ impl AccountState {
             *at = shifted(*at, by);
         }
         self.careful = self.careful.map(|at| shifted(at, by));
+        self.accepted = self.accepted.map(|at| shifted(at, by));
     }
 }
 
@@ -120,6 +124,15 @@ impl Book {
         for (name, line) in lines {
             match self.accounts.get_mut(&name) {
                 Some(state) => {
+                    let (was, is) = (state.line.cloud.key_shown(), line.cloud.key_shown());
+                    if was != is {
+                        state.accepted = None;
+                        let shown = is.as_deref().unwrap_or("not shown");
+                        tracing::info!(
+                            account = name.as_str(),
+                            "account {name}: another access key is in use: {shown}"
+                        );
+                    }
                     state.line = line;
                     (state.careful, state.look_after) = (None, Timestamp::UNIX_EPOCH);
                 }
@@ -173,6 +186,7 @@ impl Book {
         let Some(state) = self.accounts.get_mut(account) else {
             return;
         };
+        state.accepted = Some(draft.now);
         if seen == Proof::AcceptedRequest {
             state.careful = None;
         }

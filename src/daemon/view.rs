@@ -213,7 +213,12 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         .accounts
         .iter()
         .map(|(name, state)| {
-            json!({"account": name.as_str(), "trouble": state.told.as_ref().map(|(reason, _)| reason.text.as_str())})
+            json!({
+                "account": name.as_str(),
+                "key": state.line.cloud.key_shown(),
+                "accepted_at": state.accepted.map(|at| moment(at, &zone)),
+                "trouble": state.told.as_ref().map(|(reason, _)| reason.text.as_str()),
+            })
         })
         .collect();
     json!({

@@ -128,6 +128,11 @@ pub trait Cloud: Send + Sync {
 
     /// A cheap signed request that changes nothing: shows whether keys and clock are good.
     async fn greet(&self) -> Exchange<Result<(), ReadError>>;
+
+    /// The end of the access key id in use, so that people can tell key pairs apart; of the secret key nothing, ever.
+    fn key_shown(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The pace of an account: every read waits for its turn. Mutating requests take theirs before they are decided.

@@ -39,6 +39,10 @@ const CLOCK_DIFFERENCE_LARGE: SignedDuration = SignedDuration::from_secs(30);
 const CLOCK_DIFFERENCE_NEWS: SignedDuration = SignedDuration::from_secs(5);
 /// The `Date` header counts whole seconds: smaller differences say nothing.
 const CLOCK_DIFFERENCE_NOISE: SignedDuration = SignedDuration::from_secs(2);
+/// So many characters of an access key id are shown.
+const KEY_CHARS_SHOWN: usize = 4;
+/// Of a shorter id none are. The provider's have twenty.
+const KEY_CHARS_MIN: usize = 12;
 /// How many servers one page of a list holds.
 const PAGE_SIZE: u32 = 100;
 /// The most addresses of one machine that are asked for.
@@ -423,6 +427,23 @@ impl Cloud for NcpCloud {
         };
         Exchange { result, clock: sent.clock }
     }
+
+    fn key_shown(&self) -> Option<String> {
+        match &self.keys {
+            KeySource::Fixed(pair) => pair.as_ref().ok()?.shown(),
+            KeySource::Role(role) => role.in_use()?.shown(),
+        }
+    }
+}
+
+impl KeyPair {
+    /// The last characters of the access key id; `None` for one so short that they would tell it.
+    fn shown(&self) -> Option<String> {
+        let id = self.access.expose_secret();
+        let from = id.char_indices().rev().nth(KEY_CHARS_SHOWN - 1).map(|(index, _)| index)?;
+        let is_long = id.chars().count() >= KEY_CHARS_MIN;
+        id.get(from..).filter(|_| is_long).map(|end| format!("…{end}"))
+    }
 }
 
 impl NcpCloud {
@@ -535,6 +556,15 @@ mod tests {
         assert!(told(30, 30_000) && told(-30, -30_000) && told(31, 5_001));
         assert!(!told(29, 29_000), "a small one");
         assert!(!told(3600, 5_000) && !told(3600, 0), "told before");
+    }
+
+    #[test]
+    fn of_an_access_key_id_its_end_alone_is_shown_and_of_a_short_one_nothing() {
+        let shown = |id: &str| KeyPair { access: id.into(), secret: "s3cr3t-s3cr3t".into() }.shown();
+
+        assert_eq!(shown("ABCDEFGHIJKLMNOP1234").as_deref(), Some("…1234"));
+        assert_eq!(shown("ABCDEFGH1234").as_deref(), Some("…1234"));
+        assert_eq!((shown("ABCDEFG1234"), shown("")), (None, None));
     }
 
     #[test]

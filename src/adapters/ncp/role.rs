@@ -101,6 +101,13 @@ impl RoleKeys {
         }
     }
 
+    /// The keys that were fetched last, whether they still hold or not.
+    #[must_use]
+    pub fn in_use(&self) -> Option<Arc<KeyPair>> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.keys.as_ref().map(|(keys, _)| Arc::clone(keys))
+    }
+
     /// The cloud did not take the keys: newer ones are asked for with the next request.
     pub fn refused(&self) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);

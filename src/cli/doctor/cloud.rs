@@ -80,7 +80,10 @@ async fn asked(account: &Account, line: &AccountLine) -> Vec<Finding> {
     let name = &account.name;
     let greeted = line.cloud.greet().await;
     let mut found = vec![match &greeted.result {
-        Ok(()) => Finding::good("keys", format!("account {name}: the cloud takes them")),
+        Ok(()) => {
+            let key = line.cloud.key_shown().map(|key| format!(" (access key {key})")).unwrap_or_default();
+            Finding::good("keys", format!("account {name}: the cloud takes them{key}"))
+        }
         Err(error) => refused(name.as_str(), "getRegionList", error),
     }];
     found.extend(clock(name.as_str(), greeted.clock));

@@ -53,6 +53,8 @@ impl Engine {
         // What is due by now belongs to the settings that were in force.
         claims::claim_due(&mut self.book, draft, &self.absence, &[]);
         let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
+        // Whoever brings new keys wants to know at once whether the cloud takes them.
+        self.greet |= self.book.accounts.values().any(|account| account.accepted.is_none());
         let config = config_text(&reload.settings);
         draft.turn.config = Some(StoredConfig { config, since: draft.now });
         self.parts.settings = reload.settings;
