@@ -379,6 +379,23 @@ fn moments_are_uncertain_only_where_nothing_tells_when_records_became_durable() 
     assert_eq!(tolerance(&history), 0);
 }
 
+#[test]
+fn a_second_start_is_one_too_many_unless_the_server_had_come_back_down_before_it() {
+    let again = DUE + 300 * SECOND;
+    let surplus = |before: Micros| {
+        finds(Rule::Surplus, |history| {
+            let first = history.requests[0].clone();
+            let second = Request { left: again - SECOND, at: again, heard: None, ..first };
+            history.requests.push(second);
+            history.states.push(state(again - before, "NSTOP", "NULL"));
+            history.states.push(state(again + 60 * SECOND, "RUN", "NULL"));
+        })
+    };
+
+    assert!(!surplus(SECOND) && !surplus(1), "it had fallen back, so the first one lasted no longer");
+    assert!(surplus(0), "it was still up");
+}
+
 /// A pause from some seconds before due until some after it.
 fn paused(history: &mut History, rule: Option<&str>, before: Micros, after: Micros) {
     let (rule, from, until) = (rule.map(str::to_owned), DUE - before * SECOND, DUE + after * SECOND);
