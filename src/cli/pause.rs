@@ -12,7 +12,7 @@ use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
 use crate::adapters::store::SqliteStore;
 use crate::daemon::control::OverrideRequest;
-use crate::daemon::overrides::Shown;
+use crate::daemon::overrides::{Shown, left_undone};
 use crate::daemon::view;
 use crate::domain::overrides::{Override, Overrides};
 use crate::domain::plan::{self, Occurrence};
@@ -92,20 +92,13 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
         let Some(one) = ended.first() else { return Ok(Exit::Done) };
         show::line(&format!("{} is no longer paused", one.scope));
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
-        let touched: Vec<_> =
-            settings.rules.values().filter(|rule| rule.enabled && one.is_about(rule)).collect();
+        let touched = settings.rules.values().filter(|rule| one.is_about(rule));
         let known = Overrides::new(read(&client.get("/v1/overrides").await?));
-        if let Some(words) = next_after(now, touched.iter().copied(), &known, &zone) {
+        if let Some(words) = next_after(now, touched, &known, &zone) {
             show::line(&format!("next: {words}"));
         }
-        let is_free = |rule: &Rule| !known.in_force().any(|other| other.is_about(rule));
-        for rule in touched.iter().filter(|rule| one.held_opening(rule, now) && is_free(rule)) {
-            let groups: Vec<&str> = rule.groups.iter().map(|group| group.as_str()).collect();
-            show::word(&format!(
-                "rule {} is inside its hours and starts nothing by itself now. To start it: sunup start {}",
-                rule.name,
-                groups.join(" ")
-            ));
+        for words in left_undone(&settings, &known, one, now) {
+            show::word(&words);
         }
         Ok(Exit::Done)
     })

@@ -376,8 +376,8 @@ fn resume(request: &OverrideRequest, settings: &Settings, known: &[Override]) ->
         let is_it = |scope: &Scope| {
             scope.name() == request.name || format!("{}:{}", scope.word(), scope.name()) == request.name
         };
-        let left = known.iter().filter(|one| one.ended.is_none()).map(|one| &one.scope);
-        left.into_iter().find(|scope| is_it(scope)).cloned().ok_or(words)
+        let mut left = known.iter().filter(|one| one.ended.is_none()).map(|one| &one.scope);
+        left.find(|scope| is_it(scope)).cloned().ok_or(words)
     });
     Ok(Change::Resume { scope: scope?, who: login(&request.who) })
 }

@@ -12,7 +12,7 @@ use super::reload::opened;
 use super::view::{self, moment};
 use crate::domain::name::{GroupName, OverrideId, ServerId};
 use crate::domain::outcome::Reason;
-use crate::domain::overrides::{Ended, Override, Scope};
+use crate::domain::overrides::{Ended, Override, Overrides, Scope};
 use crate::domain::rule::Rule;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::settings::Settings;
@@ -184,11 +184,18 @@ pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
     draft.turn.overrides_ended.extend(ended);
 }
 
-/// What the end of a pause leaves undone: hours whose opening fell into it start nothing by themselves.
+/// What the end of a pause leaves undone: hours whose opening fell into it start nothing by themselves. `known` are all overrides: what
+/// another one still holds back is not named.
+#[must_use]
+pub fn left_undone(settings: &Settings, known: &Overrides, one: &Override, now: Timestamp) -> Vec<String> {
+    let is_free = |rule: &&Rule| !known.in_force().any(|other| other.is_about(rule));
+    let touched = settings.rules.values().filter(|rule| one.held_opening(rule, now)).filter(is_free);
+    touched.filter_map(|rule| opened(rule, None, now)).collect()
+}
+
 fn open_now(book: &Book, one: &Override, now: Timestamp) -> String {
-    let is_free = |rule: &&Rule| !book.overrides.in_force().any(|other| other.is_about(rule));
-    let touched = book.settings.rules.values().filter(|rule| one.held_opening(rule, now)).filter(is_free);
-    touched.filter_map(|rule| opened(rule, None, now)).map(|words| format!("; {words}")).collect()
+    let words = left_undone(&book.settings, &book.overrides, one, now);
+    words.into_iter().map(|words| format!("; {words}")).collect()
 }
 
 /// The servers of a rule that overrides hold back at a moment, with the reason.
