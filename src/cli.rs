@@ -11,6 +11,7 @@ mod exit;
 mod groups;
 mod history;
 mod host;
+mod keep;
 mod load;
 mod manual;
 mod pause;
@@ -21,6 +22,7 @@ mod renew;
 mod run;
 mod sandbox;
 mod show;
+mod skip;
 mod status;
 mod value;
 mod why;
@@ -81,7 +83,11 @@ enum Command {
     Stop(person::Options),
     /// Leave a rule, or the servers of a group, alone until a moment
     Pause(pause::Pause),
-    /// End a pause before its time
+    /// Leave one occurrence of a rule undone, or one span of its hours
+    Skip(skip::Options),
+    /// Keep the servers of a group as they are, on or off, until a moment
+    Keep(keep::Options),
+    /// End a pause, a skip or a keep before its time
     Resume(pause::Resume),
     /// Show which servers each group has now, with their states
     Groups(groups::Options),
@@ -116,6 +122,8 @@ pub fn main() -> ExitCode {
         Command::Start(options) => person::main(&cli.common, crate::domain::name::Action::Start, &options),
         Command::Stop(options) => person::main(&cli.common, crate::domain::name::Action::Stop, &options),
         Command::Pause(options) => pause::pause(&cli.common, &options),
+        Command::Skip(options) => skip::main(&cli.common, &options),
+        Command::Keep(options) => keep::main(&cli.common, &options),
         Command::Resume(options) => pause::resume(&cli.common, &options),
         Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),

@@ -16,6 +16,7 @@ mod gates;
 pub mod groups;
 pub mod housekeeping;
 mod io;
+pub mod keeps;
 mod lines;
 pub mod listing;
 pub mod overrides;

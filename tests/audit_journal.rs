@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sunup::adapters::store::{Holder, SqliteStore};
-use sunup::audit::history::{Attempt, Deed, Journal, Missed, Pause, Run, Target};
+use sunup::audit::history::{Attempt, Deed, Journal, Keep, Missed, Pause, Run, Target};
 use sunup::audit::journal::{self, Configuration, Covered};
 use sunup::domain::name::{
     AccountName, Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId, ServerNo,
 };
 use sunup::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
-use sunup::domain::overrides::{Ended, Override, Scope};
+use sunup::domain::overrides::{Ended, Kind, Override, Scope, Then};
 use sunup::domain::target::{Progress, State};
 use sunup::ports::store::{
     AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Intent, MissedRange, Origin, Resolution,
-    RunHead, Store, StoredConfig, Target as Record, Turn,
+    RunHead, Store, StoredConfig, Target as Record, Turn, Waiver,
 };
 
 fn at(seconds: i64) -> Timestamp {
@@ -38,7 +38,7 @@ fn claim(origin: Origin, action: Action, seconds: i64, pending: &[&str]) -> Clai
     let target = |no: &str| Record {
         server: server(no),
         name: None,
-        groups: Vec::new(),
+        groups: vec![GroupName::new("web").unwrap()],
         limit: Duration::from_secs(600),
         progress: Progress::fresh(at(seconds)),
         revision: 0,
@@ -53,7 +53,7 @@ fn claim(origin: Origin, action: Action, seconds: i64, pending: &[&str]) -> Clai
             due: at(seconds + 2),
             window_end: at(seconds + 900),
             claimed: at(seconds + 3),
-            waived: BTreeSet::new(),
+            waived: if seconds == 10 { [Waiver::Keeps].into() } else { BTreeSet::new() },
         },
         targets: ["1001", "1002"].map(target).to_vec(),
         resolution: Resolution { pending, empty: BTreeSet::new() },
@@ -114,6 +114,7 @@ async fn written(store: &SqliteStore) {
     let config = ConfigText { text: "timezone = \"UTC\"".into(), sources: "{}".into() };
     let pause = |id: i64, scope: &str, name: &str| Override {
         id: OverrideId(id),
+        kind: Kind::Pause,
         scope: Scope::from_words(scope, name).unwrap(),
         from: at(100),
         until: at(900),
@@ -121,6 +122,8 @@ async fn written(store: &SqliteStore) {
         who: "kim".into(),
         ended: None,
     };
+    let kind = Kind::Keep { forbids: Action::Stop, then: Then::Apply };
+    let keep = |id: i64, scope: &str, name: &str| Override { kind, ..pause(id, scope, name) };
     let (office, web) = (pause(1, "rule", "office"), pause(2, "group", "web"));
     let turn = Turn {
         at: Some(at(70)),
@@ -130,7 +133,7 @@ async fn written(store: &SqliteStore) {
         missed: vec![missed],
         marks: vec![mark("night", 7), mark("morning", 8)],
         config: Some(StoredConfig { config, since: at(-1000) }),
-        overrides: vec![office.clone(), web],
+        overrides: vec![office.clone(), web, keep(3, "server", "main/1002"), keep(4, "group", "web")],
         overrides_ended: vec![Override { ended: Some((at(300), Ended::Lifted("lee".into()))), ..office }],
         ..Turn::default()
     };
@@ -157,11 +160,21 @@ async fn what_the_journal_keeps_is_what_the_checker_reads() {
         ended: ended.map(|(word, at)| (word.to_owned(), micros(at))),
         withdrawn: None,
         is_whole,
+        breaks_keeps: id == 2,
     };
     let target = |run, no: &str, ended: Option<(&str, Option<&str>, i64)>| Target {
         run,
         server: format!("main/{no}"),
+        groups: vec!["web".into()],
         ended: ended.map(|(word, kind, at)| (word.to_owned(), kind.map(str::to_owned), micros(at))),
+    };
+    let keep = |id, group: Option<&str>, server: Option<&str>| Keep {
+        id,
+        forbids: Deed::Stop,
+        group: group.map(str::to_owned),
+        server: server.map(str::to_owned),
+        from: micros(100),
+        until: micros(900),
     };
     let want = Journal {
         runs: vec![
@@ -197,6 +210,7 @@ async fn what_the_journal_keeps_is_what_the_checker_reads() {
             Pause { id: 1, rule: Some("office".into()), from: micros(100), until: micros(300) },
             Pause { id: 2, rule: None, from: micros(100), until: micros(900) },
         ],
+        keeps: vec![keep(3, None, Some("main/1002")), keep(4, Some("web"), None)],
     };
     assert_eq!(read, want);
     let config =

@@ -531,7 +531,7 @@ async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
 
     let last = store.last_config().await.unwrap().unwrap();
     assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
-    let aside = folder.path().join("sunup.db.before-5");
+    let aside = folder.path().join("sunup.db.before-6");
     assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
     let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();

@@ -111,6 +111,8 @@ pub struct Run {
     pub withdrawn: Option<Micros>,
     /// Whether the servers of all its groups were known, and there were some.
     pub is_whole: bool,
+    /// Whether a person had it done to servers that are kept as they are too.
+    pub breaks_keeps: bool,
 }
 
 /// A target, as the journal has it.
@@ -120,6 +122,8 @@ pub struct Target {
     pub run: i64,
     /// `account/number`.
     pub server: String,
+    /// The groups that hold it, as far as that is known.
+    pub groups: Vec<String>,
     /// Its outcome's word, the kind of its reason, and when it ended, in wall time.
     pub ended: Option<(String, Option<String>, Micros)>,
 }
@@ -199,6 +203,31 @@ impl Pause {
     }
 }
 
+/// Servers that a person keeps as they are, as the journal has it. Moments in wall time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keep {
+    /// Its number.
+    pub id: i64,
+    /// What is not done to them.
+    pub forbids: Deed,
+    /// The group that it is of.
+    pub group: Option<String>,
+    /// The server that it is of, as `account/number`.
+    pub server: Option<String>,
+    /// From when on.
+    pub from: Micros,
+    /// Until when: its end, or when it was ended before.
+    pub until: Micros,
+}
+
+impl Keep {
+    /// Whether it holds at a moment.
+    #[must_use]
+    pub fn covers(&self, at: Micros) -> bool {
+        (self.from..self.until).contains(&at)
+    }
+}
+
 /// A journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Journal {
@@ -210,8 +239,10 @@ pub struct Journal {
     pub attempts: Vec<Attempt>,
     /// Ranges of missed moments.
     pub missed: Vec<Missed>,
-    /// Pauses by people.
+    /// Pauses by people, and single occurrences that they skip.
     pub pauses: Vec<Pause>,
+    /// Servers that people keep as they are.
+    pub keeps: Vec<Keep>,
 }
 
 /// A request to start or stop that the cloud saw. Moments in true time.

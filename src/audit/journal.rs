@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow};
 use sqlx::{Row, SqlitePool};
 
-use super::history::{Attempt, Deed, Journal, Missed, Pause, Run, Target};
+use super::history::{Attempt, Deed, Journal, Keep, Missed, Pause, Run, Target};
 
 /// Why a journal could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -117,7 +117,11 @@ async fn read_all(pool: &SqlitePool) -> Result<Journal, ReadError> {
     let table = sqlx::query("SELECT 1 FROM sqlite_master WHERE name = 'overrides'").fetch_optional(&mut *tx);
     if table.await?.is_some() {
         for row in sqlx::query("SELECT * FROM overrides ORDER BY id").fetch_all(&mut *tx).await? {
-            journal.pauses.push(pause(&row)?);
+            let kind: String = row.try_get("kind")?;
+            match kind.as_str() {
+                "keep" => journal.keeps.push(keep(&row)?),
+                _ => journal.pauses.push(pause(&row)?),
+            }
         }
     }
     Ok(journal)
@@ -150,7 +154,14 @@ fn run(row: &SqliteRow) -> Result<Run, ReadError> {
             let groups: Option<String> = row.try_get(*column).ok();
             groups.is_none_or(|groups| groups == "[]")
         }),
+        breaks_keeps: list(row, "waived").iter().any(|waived| waived == "keeps"),
     })
+}
+
+/// A JSON list of words; empty in journals of before there was one.
+fn list(row: &SqliteRow, column: &str) -> Vec<String> {
+    let text: Option<String> = row.try_get(column).ok();
+    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 fn target(row: &SqliteRow) -> Result<Target, ReadError> {
@@ -165,7 +176,7 @@ fn target(row: &SqliteRow) -> Result<Target, ReadError> {
             Some((text("/outcome").ok_or_else(odd)?, text("/reason/kind"), at.as_microsecond()))
         }
     };
-    Ok(Target { run: row.try_get("run")?, server: server(row)?, ended })
+    Ok(Target { run: row.try_get("run")?, server: server(row)?, groups: list(row, "groups"), ended })
 }
 
 fn attempt(row: &SqliteRow) -> Result<Attempt, ReadError> {
@@ -187,6 +198,20 @@ fn pause(row: &SqliteRow) -> Result<Pause, ReadError> {
     Ok(Pause {
         id: row.try_get("id")?,
         rule: (scope == "rule").then_some(name),
+        from: row.try_get("since")?,
+        until: ended.map_or(until, |ended| ended.min(until)),
+    })
+}
+
+fn keep(row: &SqliteRow) -> Result<Keep, ReadError> {
+    let (scope, name): (String, String) = (row.try_get("scope")?, row.try_get("name")?);
+    let stays: String = row.try_get("stays")?;
+    let (until, ended): (i64, Option<i64>) = (row.try_get("until")?, row.try_get("ended")?);
+    Ok(Keep {
+        id: row.try_get("id")?,
+        forbids: if stays == "on" { Deed::Stop } else { Deed::Start },
+        group: (scope == "group").then(|| name.clone()),
+        server: (scope == "server").then_some(name),
         from: row.try_get("since")?,
         until: ended.map_or(until, |ended| ended.min(until)),
     })

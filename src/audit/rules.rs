@@ -1,5 +1,6 @@
 //! The rules of the checker: each promise as something that records can break.
 
+mod keeps;
 mod occurrences;
 mod order;
 mod outcomes;
@@ -81,6 +82,8 @@ rules! {
     Order = "order", order::newest_wins;
     /// Something was done although a person had paused it, or is called paused and was not.
     Pause = "pause", pauses::pause;
+    /// Something was asked of a server that a person kept from it, or is called kept and was not.
+    Keep = "keep", keeps::keep;
     /// A server was started before what it needs was up.
     Dependency = "dependency", order::dependency;
     /// `started` or `stopped`, and no request or no such state.

@@ -1,4 +1,4 @@
-//! `sunup pause` and `sunup resume`: a rule, or the servers of a group, left alone until a moment.
+//! `sunup pause`: a rule, or the servers of a group, left alone until a moment. `sunup resume`: any override ends before its time.
 
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -11,10 +11,9 @@ use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
 use crate::adapters::store::SqliteStore;
-use crate::daemon::control::OverrideRequest;
-use crate::daemon::overrides::{Shown, left_undone};
+use crate::daemon::overrides::{OverrideRequest, Shown, left_undone};
 use crate::daemon::view;
-use crate::domain::overrides::{Override, Overrides};
+use crate::domain::overrides::{Kind, Override, Overrides, Then};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::ports::clock::Clock;
@@ -31,6 +30,9 @@ pub(super) struct Pause {
     /// A rule or a group; rule:NAME or group:NAME where both have the name
     #[arg(value_name = "RULE|GROUP")]
     name: String,
+    /// When it begins [default: now]
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
     /// When it ends: 08:50 (its next occurrence), 2026-12-01, 2026-12-01T08:50
     #[arg(long, value_name = "TIME")]
     until: String,
@@ -42,8 +44,11 @@ pub(super) struct Pause {
 #[derive(Args)]
 pub(super) struct Resume {
     /// A rule or a group; rule:NAME or group:NAME where both have the name
-    #[arg(value_name = "RULE|GROUP")]
-    name: String,
+    #[arg(value_name = "RULE|GROUP", required_unless_present = "server", conflicts_with = "server")]
+    name: Option<String>,
+    /// A server that is kept, by number, ACCOUNT/NUMBER or name
+    #[arg(long, value_name = "NUMBER")]
+    server: Option<String>,
 }
 
 pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
@@ -51,9 +56,16 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
         let client = Client::of_running(&load::socket(common)).await?;
         let settings = client.settings().await?;
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
-        let until = ask::moment(&options.until, &zone, now)?;
-        let (name, reason) = (options.name.clone(), options.reason.clone().unwrap_or_default());
-        let request = OverrideRequest { name, until: Some(until), reason, who: environment::login_name() };
+        let from = options.from.as_ref().map(|from| ask::moment(from, &zone, now)).transpose()?;
+        let until = ask::moment(&options.until, &zone, from.unwrap_or(now))?;
+        let request = OverrideRequest {
+            name: Some(options.name.clone()),
+            from,
+            until: Some(until),
+            reason: options.reason.clone().unwrap_or_default(),
+            who: environment::login_name(),
+            ..OverrideRequest::default()
+        };
         let made = client.post("/v1/overrides", &request).await?;
         if common.json {
             show::lines(elements(&made).iter().map(Value::to_string));
@@ -63,8 +75,9 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
         for one in read(&made) {
             show::line(&one.words(&zone));
             say_what_falls_into(&one, &settings, &known, (&zone, now));
-            let goes_on =
-                known.in_force().filter(|other| other.scope == one.scope && other.until > one.until);
+            let goes_on = known.in_force().filter(|other| {
+                other.scope == one.scope && other.kind == Kind::Pause && other.until > one.until
+            });
             for other in goes_on {
                 show::word(&format!("another one goes on: {}; `sunup resume` ends both", other.words(&zone)));
             }
@@ -79,9 +92,9 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
         let settings = client.settings().await?;
         let request = OverrideRequest {
             name: options.name.clone(),
-            until: None,
-            reason: String::new(),
+            server: options.server.clone(),
             who: environment::login_name(),
+            ..OverrideRequest::default()
         };
         let ended = client.post("/v1/overrides/end", &request).await?;
         if common.json {
@@ -89,36 +102,57 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
             return Ok(Exit::Done);
         }
         let ended = read(&ended);
-        let Some(one) = ended.first() else { return Ok(Exit::Done) };
-        show::line(&format!("{} is no longer paused", one.scope));
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
+        for one in &ended {
+            show::line(&match one.kind {
+                Kind::Pause => format!("{} is no longer paused", one.scope),
+                Kind::Skip => {
+                    format!("{} is no longer skipped at {}", one.scope, view::moment(one.from, &zone))
+                }
+                Kind::Keep { .. } => {
+                    format!("{} is no longer kept {}", one.scope, one.kind.stays().unwrap_or_default())
+                }
+            });
+            if let Kind::Keep { then, forbids } = one.kind {
+                show::line(&match then {
+                    Then::Apply => {
+                        "what rules wanted meanwhile is made up for now; see `sunup status`".to_owned()
+                    }
+                    Then::Act => {
+                        format!("to {forbids} its servers follows now, as it said; see `sunup status`")
+                    }
+                    Then::Leave => "its servers are left as they are".to_owned(),
+                });
+            }
+        }
+        let Some(one) = ended.first() else { return Ok(Exit::Done) };
         let touched = settings.rules.values().filter(|rule| one.is_about(rule));
         let known = Overrides::new(read(&client.get("/v1/overrides").await?));
         if let Some(words) = next_after(now, touched, &known, &zone) {
             show::line(&format!("next: {words}"));
         }
-        for words in left_undone(&settings, &known, one, now) {
+        for words in ended.iter().flat_map(|one| left_undone(&settings, &known, one, now)) {
             show::word(&words);
         }
         Ok(Exit::Done)
     })
 }
 
-fn with_daemon(done: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+pub(super) fn with_daemon(done: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(done)
 }
 
-fn elements(value: &Value) -> &[Value] {
+pub(super) fn elements(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
-fn read(value: &Value) -> Vec<Override> {
+pub(super) fn read(value: &Value) -> Vec<Override> {
     let shown = elements(value).iter().filter_map(|one| serde_json::from_value::<Shown>(one.clone()).ok());
     shown.filter_map(Shown::read).collect()
 }
 
 /// The first thing after a moment that nothing holds back, among the next few.
-fn next_after<'a>(
+pub(super) fn next_after<'a>(
     after: Timestamp,
     rules: impl Iterator<Item = &'a Rule>,
     known: &Overrides,
@@ -143,7 +177,7 @@ fn say_what_falls_into(
 ) {
     let rules = || settings.rules.values().filter(|rule| one.is_about(rule));
     let last = one.until.saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(one.until);
-    match plan::occurrences(rules(), now, last).take(COUNTED_MAX).count() {
+    match plan::occurrences(rules(), now.max(one.from), last).take(COUNTED_MAX).count() {
         0 => show::line("nothing is planned for it in this time"),
         COUNTED_MAX => show::line(&format!("{COUNTED_MAX} or more occurrences fall into it")),
         1 => show::line("1 occurrence falls into it"),

@@ -18,7 +18,7 @@ use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
 use super::value::list;
-use super::{Common, dry, load, show, world};
+use super::{Common, ask, dry, keep, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{Holder, SqliteStore};
 use crate::adapters::{environment, logging};
@@ -57,6 +57,15 @@ pub(super) struct Options {
     /// Pass `servers_per_run`, `requests_per_hour` and `on_growth` this once
     #[arg(long)]
     over_limit: bool,
+    /// Do it to servers that people keep as they are too
+    #[arg(long)]
+    break_keep: bool,
+    /// For a start: keep them on until then
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// Why, for those who look at it later; goes with --until
+    #[arg(long, value_name = "TEXT", requires = "until")]
+    reason: Option<String>,
     /// Do not ask before a stop; without a terminal nobody is asked
     #[arg(long)]
     yes: bool,
@@ -88,17 +97,40 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
         show::word("nothing was stopped");
         return Ok(Exit::Done);
     }
+    if options.until.is_some() && action == Action::Stop {
+        return Err(Exit::Usage.with("--until goes with start; `sunup keep … off --until` keeps servers off"));
+    }
     match Client::find(&load::socket(common)).await? {
+        Daemon::There(client) if options.until.is_some() => {
+            keep_too(&client, options).await?;
+            with_daemon(common, &client, &request).await
+        }
+        Daemon::Absent if options.until.is_some() => Err(Exit::Unavailable
+            .with("no daemon is running, and only one can keep servers on: start it, or leave --until out")),
         Daemon::There(client) => with_daemon(common, &client, &request).await,
         Daemon::Absent => alone(common, &request).await,
     }
+}
+
+/// The keep that goes with a start.
+async fn keep_too(client: &Client, options: &Options) -> anyhow::Result<()> {
+    let Some(until) = &options.until else { return Ok(()) };
+    let settings = client.settings().await?;
+    let zone = view::zone_of(Some(&settings), None);
+    let until = ask::moment(until, &zone, SystemClock.now())?;
+    let reason = options.reason.as_deref().unwrap_or_default();
+    keep::keep_on(client, &options.groups, &options.server, (until, reason), &zone).await
 }
 
 fn waivers(action: Action, options: &Options) -> anyhow::Result<Vec<String>> {
     if options.ignore_dependents && action == Action::Start {
         return Err(Exit::Usage.with("--ignore-dependents goes with stop: nothing depends on what is down"));
     }
-    let chosen = [(options.ignore_dependents, Waiver::Dependents), (options.over_limit, Waiver::Limits)];
+    let chosen = [
+        (options.ignore_dependents, Waiver::Dependents),
+        (options.over_limit, Waiver::Limits),
+        (options.break_keep, Waiver::Keeps),
+    ];
     Ok(chosen.into_iter().filter(|(is_set, _)| *is_set).map(|(_, waiver)| waiver.word().to_owned()).collect())
 }
 

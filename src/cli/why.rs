@@ -15,13 +15,15 @@ use super::{Common, ask, groups, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::SqliteStore;
 use crate::daemon::control::HistoryRequest;
+use crate::daemon::keeps::Keeping;
 use crate::daemon::view;
 use crate::domain::guard::{Naming, Subject};
 use crate::domain::name::{Action, ServerId};
-use crate::domain::overrides::Overrides;
+use crate::domain::order::Order;
+use crate::domain::overrides::{Kind, Overrides, Then};
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
-use crate::domain::rule::Rule;
+use crate::domain::rule::{AfterKeep, Rule};
 use crate::domain::schedule::{Fate, When};
 use crate::ports::clock::Clock;
 use crate::ports::store::{HistoryQuery, Store};
@@ -173,6 +175,7 @@ fn judge<'a>(
 ) -> Verdict<'a> {
     let enabled = || rules.iter().copied().filter(|rule| rule.enabled);
     let groups = roster.groups_of(server);
+    let order = Order::new(&settings.groups, roster);
     // The closing edge of hours leaves alone what another rule's hours want up.
     let counts = |occurrence: &Occurrence| {
         let rule = rules.iter().find(|rule| rule.name == occurrence.rule);
@@ -185,7 +188,14 @@ fn judge<'a>(
                     .is_some()
         });
         let held_back = rule.is_some_and(|rule| overrides.holding(rule, groups, occurrence.due).is_some());
-        !left_alone && !held_back
+        let keeping = Keeping::at(overrides, roster, &order, occurrence.due);
+        let kept = keeping.holding(occurrence.action, server).is_some_and(|keep| {
+            // What is made up for decides from the end of the keep on.
+            let leaves = matches!(keep.kind, Kind::Keep { then: Then::Leave, .. })
+                || rule.is_some_and(|rule| rule.after_keep == AfterKeep::Leave);
+            leaves || keep.end() > at
+        });
+        !left_alone && !held_back && !kept
     };
     let last = LOOK_BACK_DAYS.into_iter().find_map(|days| {
         let begin = at.saturating_sub(SignedDuration::from_hours(24 * days)).ok()?;
@@ -204,7 +214,9 @@ fn judge<'a>(
     let ahead = plan::occurrences(enabled(), at, Timestamp::MAX).take(LOOK_AHEAD_MAX);
     let next = ahead.filter(counts).find(changes);
     let holding = enabled().filter_map(|rule| overrides.holding(rule, groups, at));
-    let paused: BTreeSet<String> = holding.map(|one| one.words(zone)).collect();
+    let keeping = Keeping::at(overrides, roster, &order, at);
+    let kept = [Action::Stop, Action::Start].into_iter().filter_map(|action| keeping.holding(action, server));
+    let paused: BTreeSet<String> = holding.chain(kept).map(|one| one.words(zone)).collect();
     Verdict { last, wanted, struck, next, paused }
 }
 

@@ -108,6 +108,7 @@ pub(super) fn wanting_groups(
 
 /// Remembers what the newest wish wants of a server.
 pub(super) fn note_decided(book: &mut Book, server: &ServerId, head: &RunHead) {
+    book.forget_kept(server, head.due);
     let is_older = |known: &Decided| {
         let start_wins = known.due == head.due && known.action == Action::Start;
         known.due > head.due || start_wins
@@ -144,14 +145,14 @@ pub(super) fn newer_open(book: &Book, server: &ServerId, head: &RunHead) -> Opti
     runs.into_iter().find(newer).map(|run| run.head.origin.words())
 }
 
-/// Whether a person's pause is the reason.
-pub(super) fn is_pause(reason: &Reason) -> bool {
-    reason.kind == ReasonKind::Paused
+/// Whether a person's override is the reason.
+pub(super) fn is_persons(reason: &Reason) -> bool {
+    matches!(reason.kind, ReasonKind::Paused | ReasonKind::Kept)
 }
 
-/// Why a server is not asked for: a pause comes before a guard of the whole run, and that before what else leaves it alone.
+/// Why a server is not asked for: a person's override comes before a guard of the whole run, and that before what else leaves it alone.
 pub(super) fn held_back(guard: Option<&Reason>, alone: Option<&Reason>) -> Option<Reason> {
-    alone.filter(|reason| is_pause(reason)).or(guard).or(alone).cloned()
+    alone.filter(|reason| is_persons(reason)).or(guard).or(alone).cloned()
 }
 
 /// A claim with its targets as they begin: guarded, superseded, joined or free.
@@ -177,7 +178,7 @@ pub(super) fn with_targets(
         meant.into_iter().partition(|group| known.contains(group));
     let empty = known.iter().filter(|group| book.roster.size(group) == 0).cloned().collect();
     let resolution = Resolution { pending: pending.into_iter().collect(), empty };
-    let acting = servers.keys().filter(|server| !kept_up.get(server).is_some_and(is_pause)).count();
+    let acting = servers.keys().filter(|server| !kept_up.get(server).is_some_and(is_persons)).count();
     let guard = if acting == 0 { None } else { too_much(book, &head, &known, acting) };
     let targets = begin_targets(book, &head, servers, head.claimed, |server| {
         held_back(guard.as_ref(), kept_up.get(server)).map_or_else(

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::account::{AccountLine, AccountState};
 use super::forecast::Forecasts;
+use super::keeps::{Following, Swallowed};
 use super::lines::Line;
 use super::probes::Probes;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
@@ -111,6 +112,8 @@ pub(super) struct Book {
     pub(super) forecasts: Forecasts,
     /// What people hold back, and held back in the past.
     pub(super) overrides: Overrides,
+    /// What keeps hold back, by server.
+    pub(super) swallowed: BTreeMap<ServerId, Swallowed>,
     /// Counts changes of accounts and groups: what was read before one says nothing after it.
     pub(super) generations: u64,
     pub(super) accounts: BTreeMap<AccountName, AccountState>,
@@ -130,6 +133,8 @@ pub(super) struct Draft {
     pub(super) turn: Turn,
     pub(super) lines: Vec<Line>,
     pub(super) notices: Vec<Notice>,
+    /// What follows keeps that ended in this turn.
+    pub(super) following: Vec<Following>,
     /// The runs of this turn's commands, once they are claimed.
     pub(super) command_runs: Vec<Option<RunId>>,
     before: BTreeMap<(RunId, ServerId), Progress>,
@@ -143,6 +148,7 @@ impl Draft {
             turn,
             lines: Vec::new(),
             notices: Vec::new(),
+            following: Vec::new(),
             command_runs: Vec::new(),
             before: BTreeMap::new(),
         }
@@ -186,6 +192,7 @@ impl Book {
             wanted_lists: None,
             forecasts: Forecasts::default(),
             overrides: Overrides::default(),
+            swallowed: BTreeMap::new(),
             generations: 0,
             covered: BTreeMap::new(),
             left_open: BTreeMap::new(),
@@ -300,6 +307,7 @@ impl Book {
     /// Turns the changes of a turn into what is recorded, and ends the runs whose last target has ended.
     pub(super) fn finish(&mut self, draft: &mut Draft) {
         let before = std::mem::take(&mut draft.before);
+        let mut kept = Vec::new();
         for ((id, server), before) in before {
             let name = self.name_of(&server);
             let Some(run) = self.runs.get_mut(&id) else {
@@ -323,11 +331,15 @@ impl Book {
                 progress: target.progress.clone(),
             });
             target.revision += 1;
+            kept.extend((target.progress.outcome().is_some()).then(|| (run.head.clone(), target.clone())));
             if is_watched_on(target.progress.outcome()) {
                 let until = draft.now.saturating_add(AFTERWATCH).unwrap_or(Timestamp::MAX);
                 let action = run.head.action;
                 self.afterwatch.push(Afterwatch { run: id, server, action, until, next: draft.now });
             }
+        }
+        for (head, target) in &kept {
+            self.note_kept(head, target);
         }
         let ended: Vec<RunId> =
             self.runs.iter().filter(|(_, run)| run.is_over()).map(|(id, _)| *id).collect();

@@ -11,10 +11,11 @@ use super::begin::{
     tell_empty, with_targets,
 };
 use super::book::{Book, Draft, Kept, Run};
+use super::keeps::Following;
 use super::lines::Line;
-use super::{overrides, view};
+use super::{keeps, overrides, view};
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
-use crate::domain::outcome::{Outcome, Reason, ReasonKind};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::Roster;
@@ -32,7 +33,7 @@ pub(super) const LATE_AFTER: SignedDuration = SignedDuration::from_secs(60);
 const TIMER_FAULT_AFTER: SignedDuration = SignedDuration::from_secs(2);
 
 /// A command by a person.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonRun {
     /// What is wanted.
     pub action: Action,
@@ -99,6 +100,19 @@ enum Wanted<'a> {
     Closed(Occurrence),
     /// A command, which came just now.
     Command(&'a PersonRun),
+    /// What follows the end of a keep.
+    Following(&'a Following),
+}
+
+impl Wanted<'_> {
+    /// When it was due; `None` for what comes just now.
+    fn due(&self) -> Option<Timestamp> {
+        match self {
+            Self::Acting(occurrence) | Self::Closed(occurrence) => Some(occurrence.due),
+            Self::Following(following) => Some(following.ended()),
+            Self::Command(_) => None,
+        }
+    }
 }
 
 /// Claims all that is due, and commands. `absence` says why something was not claimed before, where it is late.
@@ -150,9 +164,15 @@ pub(super) fn claim_due(book: &mut Book, draft: &mut Draft, absence: &Absence, c
     wishes.extend(acting.into_iter().map(|occurrence| (occurrence.clone(), Wanted::Acting(occurrence))));
     wishes.extend(closed.into_iter().map(|occurrence| (occurrence.clone(), Wanted::Closed(occurrence))));
     wishes.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let following = std::mem::take(&mut draft.following);
     let mut wishes: Vec<Wanted<'_>> = wishes.into_iter().map(|(_, wanted)| wanted).collect();
+    for following in &following {
+        // Of one moment what a rule wants comes later: it is the newer wish of the two.
+        let place = wishes.partition_point(|wish| wish.due().is_some_and(|due| due < following.ended()));
+        wishes.insert(place, Wanted::Following(following));
+    }
     wishes.extend(commands.iter().map(|command| Wanted::Command(command)));
-    claim_wishes(book, draft, wishes);
+    claim_wishes(book, draft, wishes, absence);
 }
 
 /// Which hours are open at the moments that one turn asks of, each looked up once.
@@ -198,8 +218,40 @@ impl<'a> OpenHoursAt<'a> {
     }
 }
 
+/// What a wish is about: the head of its run, its servers as far as they are known, and those that are left alone with the reason.
+type Meant = (RunHead, BTreeMap<ServerId, std::time::Duration>, BTreeMap<ServerId, Reason>);
+
+/// What a wish is about; `None` for one of a rule that is gone.
+fn meant(book: &Book, wish: &Wanted<'_>, open_hours: &mut OpenHoursAt<'_>, now: Timestamp) -> Option<Meant> {
+    let (head, servers) = match wish {
+        Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
+            let rule = book.settings.rules.get(&occurrence.rule)?;
+            let moment = (occurrence.action, occurrence.due);
+            // What has closed asks for nothing, so what was last known of its groups will do.
+            let groups = match wish {
+                Wanted::Closed(_) => rule.groups.clone(),
+                _ => clear_groups(book, rule, &rule.groups, moment, now),
+            };
+            let servers = book.settings.servers_of(&book.roster, &groups, occurrence.action);
+            let head = head_of(rule, occurrence, now);
+            let mut kept_up = open_hours.kept_up(rule, moment, now, servers.keys());
+            kept_up.extend(keeps::kept(book, &head, now, servers.keys()));
+            kept_up.extend(overrides::held(book, rule, occurrence.due, servers.keys()));
+            return Some((head, servers, kept_up));
+        }
+        Wanted::Command(command) => {
+            (head_of_command(book, command, now), servers_of_command(book, command, now))
+        }
+        Wanted::Following(following) => {
+            (following.head(book, now), servers_of_command(book, following.run(), now))
+        }
+    };
+    let kept = keeps::kept(book, &head, now, servers.keys());
+    Some((head, servers, kept))
+}
+
 /// From the newest back: what a newer wish wants decides about the servers of an older one.
-fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
+fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>, absence: &Absence) {
     if wishes.is_empty() {
         return;
     }
@@ -209,27 +261,8 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();
     let (mut claims, mut closed) = (Vec::new(), Vec::new());
     for wish in wishes.into_iter().rev() {
-        let (head, mut servers, kept_up) = match &wish {
-            Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
-                let Some(rule) = book.settings.rules.get(&occurrence.rule) else { continue };
-                // What has closed asks for nothing, so what was last known of its groups will do.
-                let groups = match wish {
-                    Wanted::Closed(_) => rule.groups.clone(),
-                    _ => {
-                        let moment = (occurrence.action, occurrence.due);
-                        clear_groups(book, rule, &rule.groups, moment, draft.now)
-                    }
-                };
-                let servers = book.settings.servers_of(&roster, &groups, occurrence.action);
-                let moment = (occurrence.action, occurrence.due);
-                let mut kept_up = open_hours.kept_up(rule, moment, draft.now, servers.keys());
-                kept_up.extend(overrides::held(book, rule, occurrence.due, servers.keys()));
-                (head_of(rule, occurrence, draft.now), servers, kept_up)
-            }
-            Wanted::Command(command) => {
-                let head = head_of_command(book, command, draft.now);
-                (head, servers_of_command(book, command, draft.now), BTreeMap::new())
-            }
+        let Some((head, mut servers, kept_up)) = meant(book, &wish, &mut open_hours, draft.now) else {
+            continue;
         };
         if matches!(wish, Wanted::Closed(_)) {
             servers.retain(|server, _| !kept_up.contains_key(server));
@@ -239,7 +272,11 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
                 let newer = wanted.get(server).filter(|(action, _)| *action != head.action);
                 newer.map(|(_, by)| by.clone()).or_else(|| newer_open(book, server, &head))
             };
-            claims.push(with_targets(book, head.clone(), servers.clone(), &kept_up, newer));
+            let claim = match head.window_end <= draft.now {
+                true => keeps::too_late(book, head.clone(), servers.clone(), absence),
+                false => with_targets(book, head.clone(), servers.clone(), &kept_up, newer),
+            };
+            claims.push(claim);
             // What is left alone is not taken from an older wish either.
             servers.retain(|server, _| !kept_up.contains_key(server));
         }
@@ -255,7 +292,9 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>) {
         supersede_older(book, draft, &head, &servers);
     }
     for claim in &claims {
-        tell_late(draft, &claim.head);
+        if !matches!(claim.ended, Some((RunOutcome::Missed, _))) {
+            tell_late(draft, &claim.head);
+        }
         tell_empty(draft, &claim.head.origin, &claim.resolution.empty);
         let over = |target: &&Target| {
             matches!(target.progress.outcome(), Some(Outcome::Superseded { .. } | Outcome::Skipped(_)))
@@ -411,7 +450,7 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
 pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
     let claims = std::mem::take(&mut draft.turn.claims);
     for (claim, id) in claims.into_iter().zip(&recorded.claimed) {
-        if rule_of(&claim.head).is_none() {
+        if matches!(claim.head.origin, Origin::Person(_)) {
             draft.command_runs.push(*id);
         }
         let Some(id) = *id else {
@@ -425,6 +464,7 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
             pending: claim.resolution.pending.iter().cloned().collect(),
         });
         for target in claim.targets.iter().filter(|target| target.progress.outcome().is_some()) {
+            book.note_kept(&claim.head, target);
             draft.lines.push(Line::of(id, claim.head.action, target));
         }
         if let Some((outcome, reason)) = &claim.ended {
@@ -442,7 +482,7 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
 pub(super) fn rule_of(head: &RunHead) -> Option<&RuleName> {
     match &head.origin {
         Origin::Rule(rule) => Some(rule),
-        Origin::Person(_) => None,
+        Origin::Person(_) | Origin::Keep { .. } => None,
     }
 }
 

@@ -22,10 +22,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::engine::{Freshness, Input, PersonRun, Reach, config_text};
 use super::groups::shown_id;
-use super::overrides::{self, Change, Shown};
+use super::overrides::{OverrideRequest, Shown};
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
-use crate::domain::overrides::{Override, Scope};
+use crate::domain::overrides::Override;
 use crate::ports::store::{HistoryQuery, Store, Waiver};
 use crate::settings::Settings;
 
@@ -39,8 +39,6 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(60);
 const CLIENTS_MAX: usize = 32;
 /// How long a fresh look at all groups may take.
 const GROUPS_LIMIT: Duration = Duration::from_secs(40);
-/// The longest reason of an override; what is longer is cut.
-const REASON_CHARS_MAX: usize = 500;
 /// The most entries that one history answer holds.
 const HISTORY_MAX: u32 = 10_000;
 
@@ -98,22 +96,6 @@ impl HistoryRequest {
             limit: self.limit.unwrap_or(20).min(HISTORY_MAX),
         }
     }
-}
-
-/// What `POST /v1/overrides` takes: a pause. Without `until` to `POST /v1/overrides/end`, which ends the pauses of a rule or group.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OverrideRequest {
-    /// A rule or a group; `rule:NAME` or `group:NAME` where both have the name.
-    pub name: String,
-    /// Until when, RFC 3339.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Why, in the person's words.
-    #[serde(default)]
-    pub reason: String,
-    /// The login name of the person, as the command claims it.
-    pub who: String,
 }
 
 /// Reads a configuration again; what changed, as [`Report::json`] shows it, or why not, in words.
@@ -203,8 +185,8 @@ impl Control {
             (&Method::POST, "/v1/history") => self.history(&body).await,
             (&Method::POST, "/v1/runs") => self.start_run(&body).await,
             (&Method::GET, "/v1/overrides") => self.overrides().await,
-            (&Method::POST, "/v1/overrides") => self.change_overrides(&body, pause).await,
-            (&Method::POST, "/v1/overrides/end") => self.change_overrides(&body, resume).await,
+            (&Method::POST, "/v1/overrides") => self.change_overrides(&body, Wish::Make).await,
+            (&Method::POST, "/v1/overrides/end") => self.change_overrides(&body, Wish::End).await,
             (&Method::POST, "/v1/reload") => match (self.reload)().await {
                 Ok(report) => (StatusCode::OK, report),
                 Err(words) => (StatusCode::CONFLICT, problem(&words)),
@@ -289,17 +271,25 @@ impl Control {
         json!(overrides.iter().map(|one| Shown::new(one, &zone)).collect::<Vec<_>>())
     }
 
-    async fn change_overrides(
-        &self,
-        body: &[u8],
-        wanted: fn(&OverrideRequest, &Settings, &[Override]) -> Result<Change, String>,
-    ) -> (StatusCode, Value) {
+    async fn change_overrides(&self, body: &[u8], wish: Wish) -> (StatusCode, Value) {
+        let request = match serde_json::from_slice::<OverrideRequest>(body) {
+            Ok(request) => request,
+            Err(error) => return (StatusCode::BAD_REQUEST, problem(&error.to_string())),
+        };
         let known = match self.store.overrides().await {
             Ok(known) => known,
             Err(error) => return (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
         };
-        let request = serde_json::from_slice::<OverrideRequest>(body).map_err(|error| error.to_string());
-        let change = match request.and_then(|request| wanted(&request, &self.settings(), &known)) {
+        let servers = match request.server {
+            Some(_) => self.groups(Freshness::LastKnown).await.1,
+            None => Value::Null,
+        };
+        let settings = self.settings();
+        let change = match wish {
+            Wish::Make => request.made(&settings, &servers),
+            Wish::End => request.ended(&settings, &servers, &known),
+        };
+        let change = match change {
             Ok(change) => change,
             Err(words) => return (StatusCode::BAD_REQUEST, problem(&words)),
         };
@@ -339,6 +329,13 @@ impl Control {
     }
 }
 
+/// What is wanted of overrides.
+#[derive(Debug, Clone, Copy)]
+enum Wish {
+    Make,
+    End,
+}
+
 fn ending() -> (StatusCode, Value) {
     (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end"))
 }
@@ -349,37 +346,15 @@ fn held() -> (StatusCode, Value) {
 }
 
 /// What a person wrote, without what could disturb a line of a log, and not too long.
-fn plain(text: &str, most: usize) -> String {
+pub(super) fn plain(text: &str, most: usize) -> String {
     let calm = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(calm).take(most).collect::<String>().trim().to_owned()
 }
 
 /// The login name of a person, as a command claims it.
-fn login(who: &str) -> String {
+pub(super) fn login(who: &str) -> String {
     let plain = |c: &char| c.is_alphanumeric() || " -_.@+".contains(*c);
     who.chars().filter(plain).take(64).collect()
-}
-
-fn pause(request: &OverrideRequest, settings: &Settings, _: &[Override]) -> Result<Change, String> {
-    let scope = overrides::named(&request.name, settings)?;
-    let until = request.until.ok_or("a pause needs an end: `until`")?;
-    let reason = plain(&request.reason, REASON_CHARS_MAX);
-    Ok(Change::Pause { scope, until, reason, who: login(&request.who) })
-}
-
-fn resume(request: &OverrideRequest, settings: &Settings, known: &[Override]) -> Result<Change, String> {
-    if request.until.is_some() {
-        return Err("a pause that ends now has no other end: leave `until` out".into());
-    }
-    let scope = overrides::named(&request.name, settings).or_else(|words| {
-        // What is paused may have been removed from the configuration since.
-        let is_it = |scope: &Scope| {
-            scope.name() == request.name || format!("{}:{}", scope.word(), scope.name()) == request.name
-        };
-        let mut left = known.iter().filter(|one| one.ended.is_none()).map(|one| &one.scope);
-        left.find(|scope| is_it(scope)).cloned().ok_or(words)
-    });
-    Ok(Change::Resume { scope: scope?, who: login(&request.who) })
 }
 
 /// Checks a command against the settings.
@@ -419,7 +394,7 @@ pub fn person_run(request: &RunRequest, settings: &Settings, known: &Value) -> R
 
 /// A server by its number, with or without its account, or by a name that a read has shown. `known` is what the engine knows of
 /// groups, as it shows it.
-fn server_id(text: &str, settings: &Settings, known: &Value) -> Result<ServerId, String> {
+pub(super) fn server_id(text: &str, settings: &Settings, known: &Value) -> Result<ServerId, String> {
     let mut found: BTreeSet<ServerId> = BTreeSet::new();
     for server in known_servers(known) {
         let is_it = |field: &str| server.get(field).and_then(Value::as_str) == Some(text);

@@ -21,6 +21,7 @@ use super::claims::{self, overdue};
 pub use super::claims::{PersonRun, Reach};
 use super::dispatch::{Act, Alarm, dispatch};
 use super::io::{self, Talk};
+use super::overrides::Change;
 use super::probes::PROBE_LIMIT;
 pub use super::reload::Difference;
 use super::reload::adopt;
@@ -58,6 +59,8 @@ const SWEEP_MISSING_AFTER: Duration = Duration::from_secs(150);
 
 /// What came of an override, and where that goes once it is durable.
 type Overridden = (oneshot::Sender<Result<Vec<Override>, String>>, Result<Vec<Override>, String>);
+/// What is wanted of overrides, and where goes what came of it.
+type Wanted = (Change, oneshot::Sender<Result<Vec<Override>, String>>);
 /// A command and where its run's number goes.
 type Command = (PersonRun, oneshot::Sender<Result<RunId, String>>);
 
@@ -97,6 +100,8 @@ pub struct Engine {
     deferred: Vec<(Duration, Input)>,
     /// People who wait for a fresh look at all groups.
     askers: Vec<oneshot::Sender<serde_json::Value>>,
+    /// What people want of overrides, to be taken in this turn.
+    changes: Vec<Wanted>,
     /// People who wait for their override to be durable.
     overridden: Vec<Overridden>,
     shutdown_at: Option<Duration>,
@@ -122,6 +127,9 @@ impl Engine {
         let (lines, released) = (parts.lines.clone(), parts.released);
         let mut book = Book::new(Arc::clone(&parts.settings), opening, lines);
         book.overrides = Overrides::new(parts.store.overrides().await?);
+        if let Some(query) = book.kept_before() {
+            book.learn_kept(&parts.store.history(&query).await?);
+        }
         let failed = HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() };
         if let Some(Entry::Run(run)) = parts.store.history(&failed).await?.into_iter().next() {
             book.last_failed = Some((run.id, view::failed_words(&run)));
@@ -143,6 +151,7 @@ impl Engine {
             shift: SignedDuration::ZERO,
             deferred: Vec::new(),
             askers: Vec::new(),
+            changes: Vec::new(),
             overridden: Vec::new(),
             shutdown_at: None,
             tasks: JoinSet::new(),
@@ -294,6 +303,7 @@ impl Engine {
             self.follow_the_clock(&mut draft);
             self.look_after_a_pause(&mut draft);
             self.begin_or_resume(&mut draft);
+            self.take_changes(&mut draft);
             overrides::expire(&mut self.book, &mut draft);
             alarm.at(self.book.overrides.next_end().unwrap_or(Timestamp::MAX));
             let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
@@ -311,13 +321,7 @@ impl Engine {
             self.act(std::mem::take(&mut acts));
         }
         self.record(&mut draft).await?;
-        for ((_, reply), id) in commands.into_iter().zip(std::mem::take(&mut draft.command_runs)) {
-            // Whoever asked may have gone; the run goes on all the same.
-            let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
-        }
-        for (reply, result) in self.overridden.drain(..) {
-            let _ = reply.send(result);
-        }
+        self.answer_people(commands, std::mem::take(&mut draft.command_runs));
         self.greet_if_wanted(&mut acts);
         self.act(acts);
         self.chores().await;
@@ -406,10 +410,7 @@ impl Engine {
             }
             Input::Command { reply, .. } if reply.is_closed() => {}
             Input::Override { reply, .. } if reply.is_closed() => {}
-            Input::Override { change, reply } => {
-                let result = overrides::change(&mut self.book, draft, change);
-                self.overridden.push((reply, result));
-            }
+            Input::Override { change, reply } => self.changes.push((change, reply)),
             // A reload claims what is due by the settings before: a command of the same moment comes after it.
             command @ Input::Command { .. }
                 if !draft.turn.claims.is_empty() || draft.turn.config.is_some() =>
@@ -431,6 +432,27 @@ impl Engine {
             }
         }
         self.deferred.push((self.parts.clock.read().boot, input));
+    }
+
+    /// Tells people what came of what they wanted, now that it is durable.
+    fn answer_people(&mut self, commands: Vec<Command>, runs: Vec<Option<RunId>>) {
+        for ((_, reply), id) in commands.into_iter().zip(runs) {
+            // Whoever asked may have gone; the run goes on all the same.
+            let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
+        }
+        for (reply, result) in self.overridden.drain(..) {
+            let _ = reply.send(result);
+        }
+        for (_, reply) in self.changes.drain(..) {
+            let _ = reply.send(Err("the daemon is about to end".into()));
+        }
+    }
+
+    fn take_changes(&mut self, draft: &mut Draft) {
+        for (change, reply) in std::mem::take(&mut self.changes) {
+            let result = overrides::change(&mut self.book, draft, change);
+            self.overridden.push((reply, result));
+        }
     }
 
     fn greet_if_wanted(&mut self, acts: &mut Vec<Act>) {

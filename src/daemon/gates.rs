@@ -12,6 +12,7 @@ use super::begin::known_from;
 use super::book::{Book, Draft, Run};
 use super::claims::rule_of;
 use super::dispatch::Looks;
+use super::keeps::{self, Keeping};
 use super::listing::deciding_groups;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use crate::domain::group::{AfterFailure, Group};
@@ -52,6 +53,7 @@ struct Gates<'a> {
     tallies: BTreeMap<(RunId, GroupName), Tally>,
     /// For each run and account a group that decides about its servers and is not known, if there is one.
     unknown: BTreeMap<(RunId, &'a AccountName), Option<GroupName>>,
+    keeping: Keeping<'a>,
 }
 
 /// How a server fares in the open runs of an action.
@@ -118,7 +120,8 @@ impl<'a> Gates<'a> {
         }
         let (looks, judged) = (Looks::new(), BTreeMap::new());
         let (canaries, tallies, unknown) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { book, probes, now, looks, runs, judged, canaries, tallies, unknown }
+        let keeping = book.keeping(now);
+        Self { book, probes, now, looks, runs, judged, canaries, tallies, unknown, keeping }
     }
 
     /// The targets whose turn it would be, and those that are held.
@@ -165,7 +168,11 @@ impl<'a> Gates<'a> {
         let due = rule.map(|_| run.head.due);
         let since = known_from(book, run.head.claimed);
         let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
-            let mut deciding = deciding_groups(book, &server.account, action, due);
+            let kept = match run.waives(Waiver::Keeps) {
+                true => BTreeSet::new(),
+                false => keeps::deciding(book, &server.account, action, self.now),
+            };
+            let mut deciding = deciding_groups(book, &server.account, action, due).chain(kept);
             deciding.find(|group| !book.roster.is_known_since(group, since))
         });
         if let Some(group) = unknown {
@@ -178,6 +185,11 @@ impl<'a> Gates<'a> {
             && let Some(pause) = book.overrides.holding(rule, book.roster.groups_of(server), run.head.due)
         {
             return Gate::Lost(pause.as_reason(&rule.schedule.zone));
+        }
+        if !run.waives(Waiver::Keeps)
+            && let Some(reason) = book.kept(&self.keeping, action, server)
+        {
+            return Gate::Lost(reason);
         }
         let own_known = book.accounts.get(&server.account).is_none_or(|account| account.own.is_some());
         if action == Action::Stop && book.settings.limits.own.is_none() && !own_known {
@@ -394,7 +406,7 @@ impl<'a> Gates<'a> {
 
     /// How a server stands that is to be down. A command does not wait for what nobody stops.
     fn is_down(&mut self, server: &'a ServerId, run: &Run) -> Member {
-        let by_person = matches!(run.head.origin, Origin::Person(_));
+        let by_person = !matches!(run.head.origin, Origin::Rule(_));
         let own = self.in_runs(server, Action::Stop);
         let is_starting = self.in_runs(server, Action::Start).is_open;
         if own.is_open {

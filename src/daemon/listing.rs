@@ -7,14 +7,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::begin::{
-    begin_targets, clear_groups, held_back, is_pause, known_from, newer_open, note_decided, supersede_older,
-    tell_empty, too_much, wanting_groups,
+    begin_targets, clear_groups, held_back, is_persons, known_from, newer_open, note_decided,
+    supersede_older, tell_empty, too_much, wanting_groups,
 };
 use super::book::{Book, Decided, Draft};
 use super::claims::{OpenHoursAt, rule_of};
 use super::forecast::coming;
 use super::lines::Line;
-use super::overrides;
+use super::{keeps, overrides};
 use crate::domain::group::{Exclusion, Group, Tag};
 use crate::domain::guard::Pattern;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
@@ -55,6 +55,7 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         for account in accounts {
             let due = rule_of(&run.head).map(|_| run.head.due);
             needed.all(deciding_groups(book, account, run.head.action, due).collect(), since);
+            needed.all(keeps::deciding(book, account, run.head.action, now).into_iter().collect(), since);
         }
         let mut groups: BTreeSet<&GroupName> = run.head.groups.iter().collect();
         groups.extend(run.targets.keys().flat_map(|server| book.roster.groups_of(server)));
@@ -72,6 +73,7 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         for account in groups.map(|group| &group.account).collect::<BTreeSet<_>>() {
             let due = Some(coming.occurrence.due);
             needed.all(deciding_groups(book, account, action, due).collect(), coming.from);
+            needed.all(keeps::deciding(book, account, action, now).into_iter().collect(), coming.from);
         }
         needed.all(wanting_groups(book, rule, action, [coming.occurrence.due; 2]), coming.from);
     }
@@ -293,7 +295,8 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
     servers.retain(|server, _| !run.targets.contains_key(server));
     let kept_up = left_alone(book, &head, draft.now, servers.keys());
     let alone = run.targets.values().filter_map(|target| target.progress.outcome()?.reason());
-    let paused = alone.filter(is_pause).count() + kept_up.values().filter(|reason| is_pause(reason)).count();
+    let paused =
+        alone.filter(is_persons).count() + kept_up.values().filter(|reason| is_persons(reason)).count();
     let guard = too_much(book, &head, &known, run.targets.len() + servers.len() - paused);
     let targets = begin_targets(book, &head, servers, draft.now, |server| {
         let reason = held_back(guard.as_ref(), kept_up.get(server));
@@ -382,8 +385,9 @@ fn left_alone<'s>(
     servers: impl Iterator<Item = &'s ServerId> + Clone,
 ) -> BTreeMap<ServerId, Reason> {
     let settings = Arc::clone(&book.settings);
+    let kept = keeps::kept(book, head, now, servers.clone());
     let Some(rule) = rule_of(head).and_then(|rule| settings.rules.get(rule)) else {
-        return BTreeMap::new();
+        return kept;
     };
     let mut alone = OpenHoursAt::new(&settings, &book.roster, &book.overrides).kept_up(
         rule,
@@ -391,6 +395,7 @@ fn left_alone<'s>(
         now,
         servers.clone(),
     );
+    alone.extend(kept);
     alone.extend(overrides::held(book, rule, head.due, servers));
     alone
 }

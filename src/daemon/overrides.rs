@@ -1,4 +1,6 @@
-//! Overrides in the engine: taken from people, told when they end, and what they hold back when something is due.
+//! Overrides in the engine: taken from people, told when they end, and what pauses and skips hold back when something is due.
+
+mod request;
 
 use std::collections::BTreeMap;
 
@@ -7,23 +9,30 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::book::{Book, Draft};
+use super::keeps;
 use super::lines::Line;
 use super::reload::opened;
 use super::view::{self, moment};
-use crate::domain::name::{GroupName, OverrideId, ServerId};
+use crate::domain::name::{GroupName, OverrideId, RuleName, ServerId};
 use crate::domain::outcome::Reason;
-use crate::domain::overrides::{Ended, Override, Overrides, Scope};
+use crate::domain::overrides::{Ended, Kind, On, Override, Overrides, Scope, skipped};
 use crate::domain::rule::Rule;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::settings::Settings;
 
+pub use self::request::OverrideRequest;
+
 /// What a person wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// A rule or group is left alone until a moment.
-    Pause {
-        /// Which one.
+    /// A rule or group is paused, or servers are kept as they are, until a moment.
+    Make {
+        /// What.
+        kind: Kind,
+        /// Of whom.
         scope: Scope,
+        /// From when on, if not from now on.
+        from: Option<Timestamp>,
         /// Until when.
         until: Timestamp,
         /// Why.
@@ -31,8 +40,19 @@ pub enum Change {
         /// Who wants it, as the command gave it.
         who: String,
     },
-    /// Its pauses end now.
-    Resume {
+    /// One occurrence of a rule is left undone.
+    Skip {
+        /// The rule.
+        rule: RuleName,
+        /// Which occurrence.
+        on: On,
+        /// Why.
+        reason: String,
+        /// Who wants it, as the command gave it.
+        who: String,
+    },
+    /// All overrides of a rule, a group or a server end now.
+    End {
         /// Which one.
         scope: Scope,
         /// Who wants it, as the command gave it.
@@ -45,11 +65,17 @@ pub enum Change {
 pub struct Shown {
     /// Its number.
     pub id: i64,
-    /// `pause`.
+    /// `pause`, `skip` or `keep`.
     pub kind: String,
-    /// `rule` or `group`.
+    /// What its servers stay, for a keep: `on` or `off`.
+    #[serde(default)]
+    pub stays: Option<String>,
+    /// What follows a keep: `apply`, `leave`, or `stop` and `start`.
+    #[serde(default)]
+    pub then: Option<String>,
+    /// `rule`, `group` or `server`.
     pub scope: String,
-    /// The name of that.
+    /// The name of that; of a server `ACCOUNT/NUMBER`.
     pub name: String,
     /// Since when.
     pub from: String,
@@ -77,9 +103,11 @@ impl Shown {
         };
         Self {
             id: one.id.0,
-            kind: "pause".into(),
+            kind: one.kind.word().into(),
+            stays: one.kind.stays().map(str::to_owned),
+            then: one.kind.follows().map(str::to_owned),
             scope: one.scope.word().into(),
-            name: one.scope.name().into(),
+            name: one.scope.name(),
             from: moment(one.from, zone),
             until: moment(one.until, zone),
             reason: one.reason.clone(),
@@ -99,6 +127,7 @@ impl Shown {
         };
         Some(Override {
             id: OverrideId(self.id),
+            kind: Kind::from_words(&self.kind, self.stays.as_deref(), self.then.as_deref())?,
             scope: Scope::from_words(&self.scope, &self.name)?,
             from: self.from.parse().ok()?,
             until: self.until.parse().ok()?,
@@ -121,6 +150,7 @@ pub fn named(text: &str, settings: &Settings) -> Result<Scope, String> {
     let exists = |scope: &Scope| match scope {
         Scope::Rule(rule) => settings.rules.contains_key(rule),
         Scope::Group(group) => settings.groups.contains_key(group),
+        Scope::Server(_) => false,
     };
     let words = ["rule", "group"].into_iter().filter(|one| word.is_none_or(|word| word == *one));
     let found: Vec<Scope> =
@@ -145,42 +175,83 @@ pub(super) fn change(book: &mut Book, draft: &mut Draft, change: Change) -> Resu
     let zone = view::zone_of(Some(&book.settings), None);
     match change {
         // The journal keeps microseconds.
-        Change::Pause { until, .. } if until.as_microsecond() <= draft.now.as_microsecond() => {
+        Change::Make { until, .. } if until.as_microsecond() <= draft.now.as_microsecond() => {
             Err(format!("the end {} has passed", moment(until, &zone)))
         }
-        Change::Pause { scope, until, reason, who } => {
-            let (id, from) = (book.overrides.next_id(), draft.now);
-            let made = Override { id, scope, from, until, reason, who, ended: None };
-            draft.lines.push(Line::Override { words: made.words(&zone), who: made.who.clone() });
-            draft.turn.overrides.push(made.clone());
-            book.overrides.add(made.clone());
-            Ok(vec![made])
+        Change::Make { from: Some(from), until, .. } if until.as_microsecond() <= from.as_microsecond() => {
+            Err(format!(
+                "the end {} is not after the beginning {}",
+                moment(until, &zone),
+                moment(from, &zone)
+            ))
         }
-        Change::Resume { scope, who } => {
-            let ended = book.overrides.end(draft.now, &Ended::Lifted(who.clone()), |one| one.scope == scope);
-            let Some(one) = ended.first() else { return Err(format!("{scope} is not paused")) };
-            let words = format!("{scope} is no longer paused, by {who}{}", open_now(book, one, draft.now));
-            draft.lines.push(Line::Override { words, who });
+        Change::Make { kind, scope, from, until, reason, who } => {
+            let from = from.map_or(draft.now, |from| from.max(draft.now));
+            let contradicts = |other: &&Override| {
+                let opposite = matches!((other.kind, kind), (Kind::Keep { forbids: one, .. }, Kind::Keep { forbids: other, .. }) if one != other);
+                opposite && other.scope == scope && other.from < until && from < other.until
+            };
+            if let Some(other) = book.overrides.in_force().find(contradicts) {
+                return Err(format!("{}; end that first", other.words(&zone)));
+            }
+            Ok(vec![make(book, draft, kind, scope, (from, until), (reason, who))])
+        }
+        Change::Skip { rule, on, reason, who } => {
+            let Some(known) = book.settings.rules.get(&rule) else {
+                return Err(format!("there is no rule {rule}"));
+            };
+            let span = skipped(known, &book.overrides, on, draft.now)?;
+            Ok(vec![make(book, draft, Kind::Skip, Scope::Rule(rule), span, (reason, who))])
+        }
+        Change::End { scope, who } => {
+            let how = Ended::Lifted(who.clone());
+            let ended = book.overrides.end(draft.now, &how, |one| one.scope == scope);
+            if ended.is_empty() {
+                return Err(format!("{scope} is neither paused, skipped nor kept"));
+            }
+            for one in &ended {
+                let words = format!("{}, ended by {who}{}", one.words(&zone), open_now(book, one, draft.now));
+                draft.lines.push(Line::Override { words, who: who.clone() });
+            }
             draft.turn.overrides_ended.extend(ended.iter().cloned());
+            keeps::follow(book, draft, &ended);
             Ok(ended)
         }
     }
+}
+
+fn make(
+    book: &mut Book,
+    draft: &mut Draft,
+    kind: Kind,
+    scope: Scope,
+    (from, until): (Timestamp, Timestamp),
+    (reason, who): (String, String),
+) -> Override {
+    let zone = view::zone_of(Some(&book.settings), None);
+    let made = Override { id: book.overrides.next_id(), kind, scope, from, until, reason, who, ended: None };
+    draft.lines.push(Line::Override { words: made.words(&zone), who: made.who.clone() });
+    draft.turn.overrides.push(made.clone());
+    book.overrides.add(made.clone());
+    made
 }
 
 /// Ends those whose time is up, and tells of it.
 pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
     let now = draft.now;
     let ended = book.overrides.end(now, &Ended::Expired, |one| one.until <= now);
-    for one in &ended {
-        let still = book.overrides.in_force().find(|other| other.scope == one.scope);
+    for one in ended.iter().filter(|one| one.holds_rules()) {
+        let is_another = |other: &&Override| other.scope == one.scope && other.kind == one.kind;
+        let still = book.overrides.in_force().find(is_another).filter(|_| one.kind == Kind::Pause);
         let zone = view::zone_of(Some(&book.settings), None);
         let now_what = match still {
             Some(other) => format!("; another pause goes on: {}", other.words(&zone)),
             None => open_now(book, one, now),
         };
-        let text = format!("the pause of {} by {} has ended{now_what}.", one.scope, one.who);
+        let text = format!("the {} of {} by {} has ended{now_what}.", one.kind.word(), one.scope, one.who);
         draft.tell(NoticeKind::Override, Urgency::GoodToKnow, text);
     }
+    keeps::follow(book, draft, &ended);
     draft.turn.overrides_ended.extend(ended);
 }
 
@@ -188,7 +259,10 @@ pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
 /// another one still holds back is not named.
 #[must_use]
 pub fn left_undone(settings: &Settings, known: &Overrides, one: &Override, now: Timestamp) -> Vec<String> {
-    let is_free = |rule: &&Rule| !known.in_force().any(|other| other.is_about(rule));
+    if !one.holds_rules() {
+        return Vec::new();
+    }
+    let is_free = |rule: &&Rule| !known.in_force().any(|other| other.holds_rules() && other.is_about(rule));
     let touched = settings.rules.values().filter(|rule| one.held_opening(rule, now)).filter(is_free);
     touched.filter_map(|rule| opened(rule, None, now)).collect()
 }
@@ -214,6 +288,8 @@ pub(super) fn held<'s>(
 mod tests {
     use super::*;
     use crate::daemon::scene;
+    use crate::domain::name::Action;
+    use crate::domain::overrides::Then;
 
     #[test]
     fn a_name_means_the_rule_or_the_group_that_has_it_and_never_a_guess() {
@@ -237,6 +313,7 @@ mod tests {
     fn what_the_socket_shows_of_an_override_is_read_back_as_it_was() {
         let one = Override {
             id: OverrideId(7),
+            kind: Kind::Pause,
             scope: Scope::from_words("group", "web").unwrap(),
             from: scene::at("08:00:00"),
             until: scene::at("20:00:00"),
@@ -248,6 +325,19 @@ mod tests {
 
         for ended in [None, Some(Ended::Expired), Some(Ended::Lifted("lee".into()))] {
             let one = Override { ended: ended.map(|how| (scene::at("09:00:00"), how)), ..one.clone() };
+            assert_eq!(Shown::new(&one, &zone).read(), Some(one));
+        }
+        let keep = |forbids, then| Kind::Keep { forbids, then };
+        let kinds = [
+            Kind::Skip,
+            keep(Action::Stop, Then::Apply),
+            keep(Action::Stop, Then::Act),
+            keep(Action::Start, Then::Leave),
+            keep(Action::Start, Then::Act),
+        ];
+        for kind in kinds {
+            let scope = Scope::from_words("server", "main/1002").unwrap();
+            let one = Override { kind, scope, ..one.clone() };
             assert_eq!(Shown::new(&one, &zone).read(), Some(one));
         }
     }

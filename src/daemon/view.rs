@@ -313,15 +313,17 @@ fn head(id: i64, head: &RunHead, settings: &Settings) -> Value {
 }
 
 fn run_head(id: i64, head: &RunHead, settings: Option<&Settings>) -> Value {
-    let (rule, who) = match &head.origin {
-        Origin::Rule(rule) => (Some(rule.as_str()), None),
-        Origin::Person(who) => (None, Some(who.as_str())),
+    let (rule, who, keep) = match &head.origin {
+        Origin::Rule(rule) => (Some(rule.as_str()), None, None),
+        Origin::Person(who) => (None, Some(who.as_str()), None),
+        Origin::Keep { id, who } => (None, Some(who.as_str()), Some(id.0)),
     };
     let zone = zone_of(settings, rule);
     json!({
         "run": id,
         "rule": rule,
         "who": who,
+        "keep": keep,
         "planned": moment(head.planned, &zone),
         "due": moment(head.due, &zone),
         "claimed": moment(head.claimed, &zone),
@@ -362,7 +364,7 @@ fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
 pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
     let rule = match &record.head.origin {
         Origin::Rule(rule) => Some(rule.as_str()),
-        Origin::Person(_) => None,
+        Origin::Person(_) | Origin::Keep { .. } => None,
     };
     let zone = zone_of(settings, rule);
     let targets: Vec<Value> = record.targets.iter().map(|target| target_line(target, &zone)).collect();

@@ -174,6 +174,14 @@ impl Eq for CronExpr {}
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_word_for_days_is_written_as_it_is_read() {
+        for word in ["WORKDAYS", "HOLIDAYS"] {
+            let days = DayWord::read(word);
+            assert_eq!(days.map(DayWord::word), Some(word));
+        }
+    }
+
     fn next(text: &str, fields: Fields, from: &str) -> String {
         let expr = CronExpr::parse(text, fields).unwrap_or_else(|error| panic!("{text}: {error}"));
         expr.next_civil(from.parse().unwrap(), From::After).unwrap().to_string()

@@ -243,6 +243,26 @@ impl Group {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_chooses_the_servers_is_said_in_words_that_differ_if_it_does() {
+        let tag = |key: &str, value: Option<&str>| Tag { key: key.into(), value: value.map(str::to_owned) };
+        let selector = Selector {
+            vpc: vec!["75".into()],
+            name: vec!["web-*".into(), "www".into()],
+            tag: vec![tag("env", Some("dev")), tag("team", None)],
+            ..Selector::default()
+        };
+        let out =
+            vec![Exclusion::Number(ServerNo::parse("1044").unwrap()), Exclusion::Name("web-canary".into())];
+
+        let words = group(selector.clone(), out).chosen_words();
+
+        assert!(words.contains("vpc 75") && words.contains("name web-*|www"), "{words}");
+        assert!(words.contains("tag env=dev|team"), "{words}");
+        assert!(words.contains("1044") && words.contains("web-canary"), "{words}");
+        assert_ne!(words, group(selector, Vec::new()).chosen_words());
+    }
+
     fn group(selector: Selector, exclude: Vec<Exclusion>) -> Group {
         let (name, account) = (GroupName::new("web").unwrap(), AccountName::new("main").unwrap());
         let servers = vec![ServerNo::parse("1").unwrap()];

@@ -92,6 +92,8 @@ kinds! {
     Wanted = "wanted",
     /// A person paused the rule, or the group of the server.
     Paused = "paused",
+    /// A person keeps the server as it is.
+    Kept = "kept",
     /// A limit of the configuration was reached.
     Limit = "limit",
     /// The rule was removed, disabled or changed.
@@ -186,7 +188,9 @@ impl Outcome {
     /// Whether nothing went wrong: at the goal, or left alone because the hours of another rule want the server, or a person does.
     #[must_use]
     pub fn is_as_planned(&self) -> bool {
-        let left_alone = |reason: &Reason| matches!(reason.kind, ReasonKind::Wanted | ReasonKind::Paused);
+        let left_alone = |reason: &Reason| {
+            matches!(reason.kind, ReasonKind::Wanted | ReasonKind::Paused | ReasonKind::Kept)
+        };
         matches!(self, Self::Skipped(reason) if left_alone(reason)) || self.is_at_goal()
     }
 

@@ -1,15 +1,18 @@
-//! A person's exceptions, each with an end: what is paused, and until when.
+//! A person's exceptions, each with an end: what is paused, skipped or kept as it is, and until when.
+
+mod skipped;
 
 use std::fmt;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
-use super::name::{GroupName, OverrideId, RuleName};
+use super::name::{AccountName, Action, GroupName, OverrideId, RuleName, ServerId, ServerNo};
 use super::outcome::{Reason, ReasonKind};
 use super::plan::{self, Explained};
 use super::rule::Rule;
 use super::schedule::{Cause, Fate};
+pub use skipped::{On, skipped};
 
 /// What an override is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +21,8 @@ pub enum Scope {
     Rule(RuleName),
     /// One group: rules leave its servers alone, whichever of their groups holds them.
     Group(GroupName),
+    /// One server.
+    Server(ServerId),
 }
 
 impl Scope {
@@ -27,15 +32,17 @@ impl Scope {
         match self {
             Self::Rule(_) => "rule",
             Self::Group(_) => "group",
+            Self::Server(_) => "server",
         }
     }
 
-    /// The name of the rule or group.
+    /// The name of the rule or group; for a server `ACCOUNT/NUMBER`.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> String {
         match self {
-            Self::Rule(rule) => rule.as_str(),
-            Self::Group(group) => group.as_str(),
+            Self::Rule(rule) => rule.to_string(),
+            Self::Group(group) => group.to_string(),
+            Self::Server(server) => format!("{}/{}", server.account, server.no),
         }
     }
 
@@ -45,6 +52,13 @@ impl Scope {
         match word {
             "rule" => RuleName::new(name).ok().map(Self::Rule),
             "group" => GroupName::new(name).ok().map(Self::Group),
+            "server" => {
+                let (account, no) = name.split_once('/')?;
+                Some(Self::Server(ServerId {
+                    account: AccountName::new(account).ok()?,
+                    no: ServerNo::from_answer(no)?,
+                }))
+            }
             _ => None,
         }
     }
@@ -53,6 +67,90 @@ impl Scope {
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.word(), self.name())
+    }
+}
+
+/// What an override does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// What is due within it is left undone on purpose.
+    Pause,
+    /// The same for one occurrence of a rule, or one span of its hours.
+    Skip,
+    /// Its servers stay as they are.
+    Keep {
+        /// What nothing does to them: a stop, where they stay on, or a start.
+        forbids: Action,
+        /// What follows when it ends.
+        then: Then,
+    },
+}
+
+/// What follows the end of a keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// What rules wanted of its servers meanwhile is made up for.
+    Apply,
+    /// Nothing.
+    Leave,
+    /// What it held back is done to all its servers, whether a rule wanted it or not.
+    Act,
+}
+
+impl Kind {
+    /// The word in the journal, on the control socket and for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Skip => "skip",
+            Self::Keep { .. } => "keep",
+        }
+    }
+
+    /// What its servers stay, for a keep: `on` or `off`.
+    #[must_use]
+    pub fn stays(self) -> Option<&'static str> {
+        match self {
+            Self::Pause | Self::Skip => None,
+            Self::Keep { forbids: Action::Stop, .. } => Some("on"),
+            Self::Keep { forbids: Action::Start, .. } => Some("off"),
+        }
+    }
+
+    /// What follows it, for a keep: `apply`, `leave`, or `stop` and `start`.
+    #[must_use]
+    pub fn follows(self) -> Option<&'static str> {
+        match self {
+            Self::Pause | Self::Skip => None,
+            Self::Keep { then: Then::Apply, .. } => Some("apply"),
+            Self::Keep { then: Then::Leave, .. } => Some("leave"),
+            Self::Keep { then: Then::Act, forbids } => Some(forbids.word()),
+        }
+    }
+
+    /// Reads [`Self::word`], [`Self::stays`] and [`Self::follows`] back.
+    #[must_use]
+    pub fn from_words(word: &str, stays: Option<&str>, follows: Option<&str>) -> Option<Self> {
+        match (word, stays) {
+            ("pause", None) => Some(Self::Pause),
+            ("skip", None) => Some(Self::Skip),
+            ("keep", Some(stays)) => {
+                let forbids = match stays {
+                    "on" => Action::Stop,
+                    "off" => Action::Start,
+                    _ => return None,
+                };
+                let then = match follows.unwrap_or("apply") {
+                    "apply" => Then::Apply,
+                    "leave" => Then::Leave,
+                    word if word == forbids.word() => Then::Act,
+                    _ => return None,
+                };
+                Some(Self::Keep { forbids, then })
+            }
+            _ => None,
+        }
     }
 }
 
@@ -65,14 +163,16 @@ pub enum Ended {
     Lifted(String),
 }
 
-/// A pause: what is due within it is left undone on purpose.
+/// An exception that a person made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     /// Its number in the journal.
     pub id: OverrideId,
-    /// What is paused.
+    /// What it does.
+    pub kind: Kind,
+    /// What it is about.
     pub scope: Scope,
-    /// When it was made: what was due before is not touched by it.
+    /// When it begins: what was due before is not touched by it.
     pub from: Timestamp,
     /// When it ends; what is due at this moment happens.
     pub until: Timestamp,
@@ -102,8 +202,24 @@ impl Override {
     pub fn is_about(&self, rule: &Rule) -> bool {
         match &self.scope {
             Scope::Rule(name) => rule.name == *name,
-            Scope::Group(group) => rule.groups.contains(group),
+            Scope::Group(group) => self.holds_rules() && rule.groups.contains(group),
+            Scope::Server(_) => false,
         }
+    }
+
+    /// What it keeps from being done to its servers at a moment, where it is a keep that holds then.
+    #[must_use]
+    pub fn keeps_from(&self, at: Timestamp) -> Option<Action> {
+        match self.kind {
+            Kind::Keep { forbids, .. } if self.covers(at) => Some(forbids),
+            Kind::Keep { .. } | Kind::Pause | Kind::Skip => None,
+        }
+    }
+
+    /// Whether it keeps rules from what is due within it.
+    #[must_use]
+    pub fn holds_rules(&self) -> bool {
+        matches!(self.kind, Kind::Pause | Kind::Skip)
     }
 
     /// Whether the opening of a rule's hours that are open at a moment fell into it, so that nothing was started then.
@@ -123,13 +239,27 @@ impl Override {
         let until = self.end().to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z");
         let reason = if self.reason.is_empty() { String::new() } else { format!(": {}", self.reason) };
         let is = if self.ended.is_some() { "was" } else { "is" };
-        format!("{} {is} paused until {until} by {}{reason}", self.scope, self.who)
+        let (scope, who) = (&self.scope, &self.who);
+        let from = self.from.to_zoned(zone.clone()).strftime("%Y-%m-%dT%H:%M:%S%:z");
+        match self.kind {
+            Kind::Pause => format!("{scope} {is} paused until {until} by {who}{reason}"),
+            Kind::Skip => format!("{scope} {is} skipped at {from} by {who}{reason}"),
+            Kind::Keep { .. } => {
+                let then = match self.kind.follows() {
+                    Some("apply") | None => String::new(),
+                    Some(word) => format!(", then {word}"),
+                };
+                let stays = self.kind.stays().unwrap_or_default();
+                format!("{scope} {is} kept {stays} from {from} until {until}{then} by {who}{reason}")
+            }
+        }
     }
 
     /// Why a server is left alone.
     #[must_use]
     pub fn as_reason(&self, zone: &TimeZone) -> Reason {
-        Reason::new(ReasonKind::Paused, self.words(zone))
+        let kind = if self.holds_rules() { ReasonKind::Paused } else { ReasonKind::Kept };
+        Reason::new(kind, self.words(zone))
     }
 }
 
@@ -178,17 +308,24 @@ impl Overrides {
         self.in_force().map(|one| one.until).min()
     }
 
+    /// The keeps that hold at a moment, the newest first.
+    pub fn keeping(&self, at: Timestamp) -> impl Iterator<Item = (&Override, Action)> {
+        self.0.iter().rev().filter_map(move |one| Some((one, one.keeps_from(at)?)))
+    }
+
     /// What pauses a group at a moment.
     #[must_use]
     pub fn of_group(&self, group: &GroupName, due: Timestamp) -> Option<&Override> {
-        self.0.iter().find(|one| matches!(&one.scope, Scope::Group(name) if name == group) && one.covers(due))
+        let of_group = |one: &&Override| matches!(&one.scope, Scope::Group(name) if name == group);
+        self.0.iter().filter(|one| one.holds_rules()).filter(of_group).find(|one| one.covers(due))
     }
 
     /// What pauses all that a rule does at a moment: a pause of the rule, or of each of its groups.
     #[must_use]
     pub fn of_rule(&self, rule: &Rule, due: Timestamp) -> Option<&Override> {
         let by_name = |one: &&Override| matches!(&one.scope, Scope::Rule(name) if *name == rule.name);
-        let by_rule = self.0.iter().filter(by_name).find(|one| one.covers(due));
+        let by_rule =
+            self.0.iter().filter(by_name).filter(|one| one.holds_rules()).find(|one| one.covers(due));
         by_rule.or_else(|| {
             let mut of_groups = rule.groups.iter().map(|group| self.of_group(group, due));
             let first = of_groups.next()??;
@@ -235,6 +372,7 @@ mod tests {
     fn pause(id: i64, scope: &str, name: &str, from: &str, until: &str) -> Override {
         Override {
             id: OverrideId(id),
+            kind: Kind::Pause,
             scope: Scope::from_words(scope, name).unwrap(),
             from: at(from),
             until: at(until),

@@ -160,7 +160,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::domain::cron::{CronExpr, Fields};
     use crate::domain::name::GroupName;
-    use crate::domain::rule::{Missed, WINDOW_DEFAULT};
+    use crate::domain::rule::{AfterKeep, Missed, WINDOW_DEFAULT};
     use crate::domain::schedule::{Dates, Schedule, When};
     use crate::domain::zone::ClockChange;
     use jiff::tz::TimeZone;
@@ -180,6 +180,7 @@ pub(crate) mod tests {
             start_window: WINDOW_DEFAULT,
             stop_window: WINDOW_DEFAULT,
             missed: Missed::Run,
+            after_keep: AfterKeep::Apply,
             enabled: true,
             note: None,
         }
@@ -236,6 +237,25 @@ pub(crate) mod tests {
         assert!((101..10_000).contains(&first.len()), "{}", first.len());
         assert_eq!(first, whole[..first.len()]);
         assert_eq!(explained_first(&borrowed[1..], from, until, 100), explained(&rules[1..], from, until));
+    }
+
+    #[test]
+    fn of_one_moment_what_happens_comes_before_what_is_struck() {
+        let mut office = rule("office", "* * * * *", Action::Start);
+        office.schedule.when =
+            When::Hours(crate::domain::hours::Hours::parse("MON 09:00-10:00; WORKDAYS 09:00-10:00").unwrap());
+        let parts = crate::domain::calendar::Parts {
+            holidays: vec![[(jiff::civil::date(2026, 11, 23), "founding day".into())].into()],
+            ..crate::domain::calendar::Parts::default()
+        };
+        let name = crate::domain::name::CalendarName::new("own").unwrap();
+        let own = std::sync::Arc::new(crate::domain::calendar::Calendar::new(parts));
+        office.schedule.dates.calendar = crate::domain::calendar::Calendars::new(vec![(name, own)]);
+
+        let found = explained([&office], at("2026-11-22T20:00:00Z"), at("2026-11-23T20:00:00Z"));
+
+        let happens: Vec<bool> = found.iter().map(|line| line.fate.happens()).collect();
+        assert_eq!(happens, [true, false, true, false], "{found:?}");
     }
 
     #[test]

@@ -18,6 +18,16 @@ pub enum Missed {
     Skip,
 }
 
+/// What becomes of what a rule wanted of a server while a person kept that as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AfterKeep {
+    /// It is made up for when the keep ends.
+    #[default]
+    Apply,
+    /// The server is left as it is then.
+    Leave,
+}
+
 /// One rule: when, and what is started or stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -33,6 +43,8 @@ pub struct Rule {
     pub stop_window: Duration,
     /// What becomes of an occurrence that is claimed late.
     pub missed: Missed,
+    /// What becomes of what a keep held back.
+    pub after_keep: AfterKeep,
     /// Whether it has occurrences at all.
     pub enabled: bool,
     /// What a person wanted to remember about it.

@@ -271,6 +271,7 @@ mod tests {
     use crate::domain::calendar::{Calendar, Parts};
     use crate::domain::name::{Action, CalendarName};
     use crate::domain::plan::tests::rule;
+    use jiff::Timestamp;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -310,10 +311,30 @@ mod tests {
             ("SAT 12:00-24:00", "keeps web up from 12:00 to 24:00 on Saturday in Asia/Seoul"),
             ("MON 09:00-", "starts web at 09:00 on Monday in Asia/Seoul"),
             ("MON -19:00", "stops web at 19:00 on Monday in Asia/Seoul"),
+            (
+                "MON-FRI 09:00-12:00, 13:00-19:00; SAT 10:00-14:00",
+                "keeps web up from 09:00 to 12:00 and from 13:00 to 19:00 on Monday to Friday and from 10:00 to 14:00 on Saturday in Asia/Seoul",
+            ),
         ];
         for (text, want) in table {
             assert_eq!(hours(text), want, "{text}");
         }
+    }
+
+    #[test]
+    fn few_moments_are_listed_and_of_many_the_first_and_the_last_are_said() {
+        let moments = |count: i64| {
+            let at = |day| Moment { at: Timestamp::from_second(day * 86_400).unwrap(), odd: None };
+            let mut launch = rule("launch", "* * * * *", Action::Start);
+            launch.schedule.zone = TimeZone::UTC;
+            launch.schedule.when = When::At { moments: (0..count).map(at).collect(), action: Action::Start };
+            of_rule(&launch)
+        };
+
+        assert!(moments(2).contains("at 1970-01-01 00:00 and 1970-01-02 00:00"), "{}", moments(2));
+        assert!(moments(6).contains("1970-01-05 00:00 and 1970-01-06 00:00"), "{}", moments(6));
+        let many = moments(7);
+        assert!(many.contains("at 7 moments from 1970-01-01 00:00 to 1970-01-07 00:00"), "{many}");
     }
 
     #[test]

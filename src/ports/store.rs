@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use crate::domain::name::{Action, AttemptId, GroupName, RuleName, RunId, ServerId};
+use crate::domain::name::{Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId};
 use crate::domain::outcome::{Reason, RunOutcome};
 use crate::domain::overrides::Override;
 use crate::domain::target::Progress;
@@ -18,6 +18,13 @@ pub enum Origin {
     Rule(RuleName),
     /// A command by a person; the name is as the command gave it.
     Person(String),
+    /// The end of a keep: what it held back is made up for.
+    Keep {
+        /// Its number.
+        id: OverrideId,
+        /// Who made it, as the command gave it.
+        who: String,
+    },
 }
 
 impl Origin {
@@ -27,6 +34,7 @@ impl Origin {
         match self {
             Self::Rule(rule) => format!("rule {rule}"),
             Self::Person(who) => format!("command by {who}"),
+            Self::Keep { id, who } => format!("end of keep {} by {who}", id.0),
         }
     }
 }
@@ -38,6 +46,8 @@ pub enum Waiver {
     Dependents,
     /// `servers_per_run`, `requests_per_hour` and `on_growth`.
     Limits,
+    /// Keeps by people.
+    Keeps,
 }
 
 impl Waiver {
@@ -47,13 +57,14 @@ impl Waiver {
         match self {
             Self::Dependents => "dependents",
             Self::Limits => "limits",
+            Self::Keeps => "keeps",
         }
     }
 
     /// Reads [`Waiver::word`] back.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Dependents, Self::Limits].into_iter().find(|waiver| waiver.word() == word)
+        [Self::Dependents, Self::Limits, Self::Keeps].into_iter().find(|waiver| waiver.word() == word)
     }
 }
 

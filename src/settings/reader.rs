@@ -134,6 +134,7 @@ fn rule(table: &mut Table<'_, '_>) -> Rule {
         start_window: table.get("start_window"),
         stop_window: table.get("stop_window"),
         missed: table.get("missed"),
+        after_keep: table.get("after_keep"),
         gap: table.get("gap"),
         fold: table.get("fold"),
     }

@@ -368,7 +368,7 @@ impl Held {
         for (id, row) in &self.runs {
             let rule = match &row.head.origin {
                 Origin::Rule(rule) => Some(rule.as_str()),
-                Origin::Person(_) => None,
+                Origin::Person(_) | Origin::Keep { .. } => None,
             };
             let of_rule = query.rule.is_none() || query.rule.as_deref() == rule;
             let holds = |record: &TargetRecord| {

@@ -3,6 +3,7 @@
 mod coming_back;
 mod groups;
 mod isolation;
+mod keeps;
 mod looks;
 mod order;
 mod overrides;

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use sunup::daemon::engine::Input;
 use sunup::daemon::overrides::Change;
 use sunup::domain::name::Action;
-use sunup::domain::overrides::{Override, Scope};
+use sunup::domain::overrides::{Kind, Override, Scope};
 use tokio::sync::oneshot;
 
 use crate::world::{World, command};
@@ -30,11 +30,11 @@ fn input(change: Change) -> (Input, Answer) {
 fn pause(word: &str, name: &str, until: &str) -> (Input, Answer) {
     let scope = Scope::from_words(word, name).unwrap();
     let (reason, who) = ("release".into(), "kim".into());
-    input(Change::Pause { scope, until: at(until), reason, who })
+    input(Change::Make { kind: Kind::Pause, scope, from: None, until: at(until), reason, who })
 }
 
 fn resume(word: &str, name: &str) -> (Input, Answer) {
-    input(Change::Resume { scope: Scope::from_words(word, name).unwrap(), who: "lee".into() })
+    input(Change::End { scope: Scope::from_words(word, name).unwrap(), who: "lee".into() })
 }
 
 #[tokio::test]
@@ -119,7 +119,7 @@ async fn a_year_in_a_pause_is_one_range() {
     let mut world = monday(minutely);
     let scope = Scope::from_words("rule", "minutely").unwrap();
     let (reason, who, until) = (String::new(), "kim".into(), "2027-11-23T08:00:00Z".parse().unwrap());
-    let (pause, _answer) = input(Change::Pause { scope, until, reason, who });
+    let (pause, _answer) = input(Change::Make { kind: Kind::Pause, scope, from: None, until, reason, who });
     world.run_with(30, vec![pause]).await.unwrap();
     world.pass(300 * 24 * 3600);
 
@@ -140,7 +140,7 @@ async fn resume_ends_a_pause_at_once_and_only_what_is_paused_can_be_resumed() {
 
     world.run_with(900, vec![pause_one, pause_two, wrong, right]).await.unwrap();
 
-    assert_eq!(refused.try_recv().unwrap(), Err("group web is not paused".into()));
+    assert_eq!(refused.try_recv().unwrap(), Err("group web is neither paused, skipped nor kept".into()));
     assert_eq!(ended.try_recv().unwrap().unwrap().len(), 2, "all pauses of the rule");
     assert_eq!(world.asked(), ["08:50:00 start 1001 1002 1003"]);
     drop((one, two));
@@ -263,7 +263,14 @@ async fn the_hours_of_a_paused_rule_keep_no_server_up_against_another_rule() {
     let mut world = monday(rules);
     let scope = Scope::from_words("rule", "long").unwrap();
     let until = "2026-11-30T08:00:00Z".parse().unwrap();
-    let (pause, _answer) = input(Change::Pause { scope, until, reason: String::new(), who: "kim".into() });
+    let (pause, _answer) = input(Change::Make {
+        kind: Kind::Pause,
+        scope,
+        from: None,
+        until,
+        reason: String::new(),
+        who: "kim".into(),
+    });
 
     world.run_with(1800, vec![pause]).await.unwrap();
 

@@ -6,6 +6,7 @@ mod configuration;
 mod disk;
 mod doctor;
 mod groups;
+mod keeps;
 mod kills;
 mod main_path;
 mod pauses;

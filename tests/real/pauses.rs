@@ -96,7 +96,7 @@ fn mistakes_about_pauses_are_told_with_the_remedy() {
         (&["pause", "office", "--until", "later"], "is no moment"),
         (&["pause", "office", "--until", "2020-01-01"], "has passed"),
         (&["pause", "office"], "--until"),
-        (&["resume", "office"], "rule office is not paused"),
+        (&["resume", "office"], "rule office is neither paused, skipped nor kept"),
     ];
 
     for (arguments, words) in table {

@@ -1,7 +1,7 @@
 //! The checker is checked: valid histories raise no alarm, and each kind of damage is found by the rule that is meant for it.
 
 use sunup::audit::history::{
-    Attempt, Deed, History, Micros, Need, Owed, Pause, Request, Run, SECOND, Sure, Target,
+    Attempt, Deed, History, Keep, Micros, Need, Owed, Pause, Request, Run, SECOND, Sure, Target,
 };
 use sunup::audit::matching::{Interval, greedy};
 use sunup::audit::{Rule, judge};
@@ -18,7 +18,7 @@ const DAYS: i64 = 12;
 type Damage = fn(&mut History, &mut Chance) -> bool;
 
 /// Each kind with the rule that is meant for it.
-const DAMAGES: [(&str, Rule, Damage); 36] = [
+const DAMAGES: [(&str, Rule, Damage); 38] = [
     ("a run is gone", Rule::NoOutcome, run_gone),
     ("a run never ends", Rule::NoOutcome, run_open),
     ("a run is there twice", Rule::TwoOutcomes, run_twice),
@@ -43,6 +43,8 @@ const DAMAGES: [(&str, Rule, Damage); 36] = [
     ("an older wish later", Rule::Order, older_later),
     ("called paused and not so", Rule::Pause, called_paused),
     ("asked in a pause", Rule::Pause, asked_in_pause),
+    ("called kept and not so", Rule::Keep, called_kept),
+    ("asked in a keep", Rule::Keep, asked_in_keep),
     ("started too soon", Rule::Dependency, too_soon),
     ("stopped by a start", Rule::FalseGoal, other_word),
     ("started and never up", Rule::FalseGoal, never_up),
@@ -407,6 +409,25 @@ fn asked_in_pause(history: &mut History, chance: &mut Chance) -> bool {
     let (rule, from) = (run.rule.clone(), run.due - 60 * SECOND);
     history.journal.pauses.push(Pause { id: 1_000_000, rule: rule.clone(), from, until: from + HOUR });
     rule.is_some()
+}
+
+fn called_kept(history: &mut History, chance: &mut Chance) -> bool {
+    history.journal.keeps.clear();
+    let Some((target, _)) = asked_once(history, chance, "stopped") else { return false };
+    outcome(&mut history.journal.targets[target], "skipped", Some("kept"));
+    true
+}
+
+fn asked_in_keep(history: &mut History, chance: &mut Chance) -> bool {
+    history.faults.clear();
+    let Some((target, attempt)) = asked_once(history, chance, "stopped") else { return false };
+    let (from, server) =
+        (history.journal.attempts[attempt].intended - 60 * SECOND, &history.journal.targets[target].server);
+    let of_group = history.journal.targets[target].groups.first().cloned().filter(|_| chance.percent(50));
+    let server = of_group.is_none().then(|| server.clone());
+    let keep = Keep { id: 1_000_000, forbids: Deed::Stop, group: of_group, server, from, until: from + HOUR };
+    history.journal.keeps.push(keep);
+    true
 }
 
 fn unknown_answered(history: &mut History, chance: &mut Chance) -> bool {

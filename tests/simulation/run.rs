@@ -6,17 +6,17 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use sunup::audit::history::{
-    Attempt, Deed, History, Journal, Micros, Missed, Pause, Planned, Run, SECOND, Target, Wrong,
+    Attempt, Deed, History, Journal, Keep, Micros, Missed, Pause, Planned, Run, SECOND, Target, Wrong,
 };
 use sunup::audit::{Verdict, judge};
 use sunup::daemon::engine::{AccountLine, Cause, Engine, Input, Mode, Parts, PersonRun, Reach, Reload};
 use sunup::daemon::overrides::Change;
 use sunup::daemon::rate::Bucket;
 use sunup::domain::name::{Action, GroupName};
-use sunup::domain::overrides::Scope;
+use sunup::domain::overrides::{Kind, Scope};
 use sunup::domain::target::{ATTEMPT_LIMIT, State};
 use sunup::ports::clock::Clock;
-use sunup::ports::store::Origin;
+use sunup::ports::store::{Origin, Waiver};
 use sunup::sandbox::model::{Model, Server};
 use sunup::settings::Settings;
 use sunup::settings::sources::Sources;
@@ -26,7 +26,7 @@ use crate::chance::Chance;
 use crate::cloud::SECRETS;
 use crate::memory::MemoryStore;
 use crate::outside::{Crash, Disk, Outside};
-use crate::scenario::{DAY, Event, MINUTE, Paused, Scenario, away};
+use crate::scenario::{DAY, Event, Kept, MINUTE, Paused, Scenario, away};
 
 /// How long a start takes in the simulated cloud, shortest and longest.
 const BOOT: (Micros, Micros) = (15 * SECOND, 90 * SECOND);
@@ -182,7 +182,7 @@ impl Simulation {
         for (id, row) in &held.runs {
             let rule = match &row.head.origin {
                 Origin::Rule(rule) => Some(rule.to_string()),
-                Origin::Person(_) => None,
+                Origin::Person(_) | Origin::Keep { .. } => None,
             };
             journal.runs.push(Run {
                 id: id.0,
@@ -195,6 +195,7 @@ impl Simulation {
                 ended: row.ended.map(|(outcome, at)| (outcome.word().to_owned(), at.as_microsecond())),
                 withdrawn: row.withdrawn.map(|at| at.as_microsecond()),
                 is_whole: row.resolution.pending.is_empty() && row.resolution.empty.is_empty(),
+                breaks_keeps: row.head.waived.contains(&Waiver::Keeps),
             });
             for (server, record) in &row.targets {
                 let ended = match &record.target.progress.state {
@@ -204,7 +205,8 @@ impl Simulation {
                     }
                     _ => None,
                 };
-                journal.targets.push(Target { run: id.0, server: server.to_string(), ended });
+                let groups = self.scenario.groups_of(&server.no);
+                journal.targets.push(Target { run: id.0, server: server.to_string(), groups, ended });
             }
         }
         for (id, attempt) in &held.attempts {
@@ -233,12 +235,21 @@ impl Simulation {
             });
         }
         for one in held.overrides.values() {
-            let rule = match &one.scope {
-                Scope::Rule(rule) => Some(rule.to_string()),
-                Scope::Group(_) => None,
-            };
+            let name = |word: &str| (one.scope.word() == word).then(|| one.scope.name());
             let (from, until) = (one.from.as_microsecond(), one.end().as_microsecond());
-            journal.pauses.push(Pause { id: one.id.0, rule, from, until });
+            match one.kind {
+                Kind::Keep { forbids, .. } => journal.keeps.push(Keep {
+                    id: one.id.0,
+                    forbids: deed(forbids),
+                    group: name("group"),
+                    server: name("server"),
+                    from,
+                    until,
+                }),
+                Kind::Pause | Kind::Skip => {
+                    journal.pauses.push(Pause { id: one.id.0, rule: name("rule"), from, until });
+                }
+            }
         }
         journal
     }
@@ -291,6 +302,14 @@ fn scope_of(paused: Paused) -> Scope {
     let (word, name) = match paused {
         Paused::Rule(index) => ("rule", format!("r{index}")),
         Paused::Group(index) => ("group", format!("g{index}")),
+    };
+    Scope::from_words(word, &name).unwrap()
+}
+
+fn kept_of(kept: Kept) -> Scope {
+    let (word, name) = match kept {
+        Kept::Group(index) => ("group", format!("g{index}")),
+        Kept::Server(index) => ("server", format!("main/{}", 1001 + index)),
     };
     Scope::from_words(word, &name).unwrap()
 }
@@ -384,10 +403,21 @@ impl Director {
             Event::Pause { of, lasts } => {
                 let until = self.outside.now().saturating_add(SignedDuration::from_micros(lasts)).unwrap();
                 let (scope, reason, who) = (scope_of(of), String::new(), "tester".into());
-                self.override_by(Change::Pause { scope, until, reason, who }).await;
+                let kind = Kind::Pause;
+                self.override_by(Change::Make { kind, scope, from: None, until, reason, who }).await;
             }
             Event::Resume(of) => {
-                self.override_by(Change::Resume { scope: scope_of(of), who: "tester".into() }).await;
+                self.override_by(Change::End { scope: scope_of(of), who: "tester".into() }).await;
+            }
+            Event::Keep { of, forbids, then, lasts } => {
+                let until = self.outside.now().saturating_add(SignedDuration::from_micros(lasts)).unwrap();
+                let forbids = if forbids == Deed::Stop { Action::Stop } else { Action::Start };
+                let (scope, reason, who) = (kept_of(of), String::new(), "tester".into());
+                let kind = Kind::Keep { forbids, then };
+                self.override_by(Change::Make { kind, scope, from: None, until, reason, who }).await;
+            }
+            Event::EndKeep(of) => {
+                self.override_by(Change::End { scope: kept_of(of), who: "tester".into() }).await;
             }
             Event::Reload => self.reload().await,
         }

@@ -1,6 +1,8 @@
 //! What a seed makes: servers, a configuration with what it owes, and what goes wrong when.
 
 use sunup::audit::history::{Deed, Micros, Need, Owed, SECOND, Sure};
+use sunup::domain::name::ServerNo;
+use sunup::domain::overrides::Then;
 
 use crate::chance::Chance;
 
@@ -46,6 +48,10 @@ pub(crate) enum Event {
     Pause { of: Paused, lasts: Micros },
     /// A person ends such a pause.
     Resume(Paused),
+    /// A person keeps a group or a server as it is for so long.
+    Keep { of: Kept, forbids: Deed, then: Then, lasts: Micros },
+    /// A person ends such a keep.
+    EndKeep(Kept),
     /// The configuration is read again.
     Reload,
 }
@@ -55,6 +61,13 @@ pub(crate) enum Event {
 pub(crate) enum Paused {
     Rule(usize),
     Group(usize),
+}
+
+/// What a person keeps as it is, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Group(usize),
+    Server(usize),
 }
 
 impl Event {
@@ -77,6 +90,8 @@ impl Event {
             Self::Command { .. } => "command",
             Self::Pause { .. } => "pause",
             Self::Resume(_) => "resume",
+            Self::Keep { .. } => "keep",
+            Self::EndKeep(_) => "end of a keep",
             Self::Reload => "reload",
         }
     }
@@ -103,6 +118,8 @@ pub(crate) struct Scenario {
     pub(crate) text: String,
     /// The names of the servers, in order of their numbers from 1001 on.
     pub(crate) names: Vec<String>,
+    /// The servers of each group, by index.
+    members: Vec<Vec<usize>>,
     pub(crate) owed: Vec<Owed>,
     pub(crate) needs: Vec<Need>,
     pub(crate) never_stopped: Vec<String>,
@@ -121,6 +138,18 @@ pub(crate) fn server_of(index: usize) -> String {
 const DAYS: [&str; 7] = ["MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN"];
 
 impl Scenario {
+    /// The groups that hold a server.
+    pub(crate) fn groups_of(&self, no: &ServerNo) -> Vec<String> {
+        let holds =
+            |members: &Vec<usize>| members.iter().any(|index| (1001 + index).to_string() == no.as_str());
+        self.members
+            .iter()
+            .enumerate()
+            .filter(|(_, members)| holds(members))
+            .map(|(index, _)| format!("g{index}"))
+            .collect()
+    }
+
     pub(crate) fn new(seed: u64, days: i64) -> Self {
         let mut chance = Chance::new(seed);
         let servers = usize::try_from(chance.between(3, 8)).unwrap();
@@ -180,7 +209,17 @@ impl Scenario {
         let weather: Vec<i64> =
             (0..days).map(|_| if chance.percent(45) { 0 } else { chance.between(10, 70) }).collect();
         let events = events(&mut chance, days, &weather, &rules, servers, groups);
-        Self { text, names, owed, needs, never_stopped: never.into_iter().collect(), events, weather, days }
+        Self {
+            text,
+            names,
+            members,
+            owed,
+            needs,
+            never_stopped: never.into_iter().collect(),
+            events,
+            weather,
+            days,
+        }
     }
 }
 
@@ -350,7 +389,20 @@ fn event(chance: &mut Chance, servers: usize, groups: usize, rules: usize) -> Ev
         80..=87 => Event::Force { server, status: if chance.percent(50) { "RUN" } else { "NSTOP" } },
         88..=89 => Event::Delete { server },
         90..=92 => Event::Command { deed: *chance.one_of(&[Deed::Start, Deed::Stop]), group },
-        93..=96 => {
+        93 | 94 => {
+            let of = if chance.percent(70) { Kept::Group(group) } else { Kept::Server(server) };
+            let forbids = if chance.percent(75) { Deed::Stop } else { Deed::Start };
+            match chance.percent(25) {
+                true => Event::EndKeep(of),
+                false => Event::Keep {
+                    of,
+                    forbids,
+                    then: *chance.one_of(&[Then::Apply, Then::Apply, Then::Apply, Then::Leave, Then::Act]),
+                    lasts: chance.between(1, 3000) * MINUTE,
+                },
+            }
+        }
+        95..=97 => {
             let rule = usize::try_from(chance.between(0, i64::try_from(rules).unwrap() - 1)).unwrap();
             let of = if chance.percent(60) { Paused::Rule(rule) } else { Paused::Group(group) };
             match chance.percent(25) {

@@ -9,7 +9,9 @@ use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::record::micros;
 use super::{SqliteStore, row};
-use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
+use crate::domain::name::{
+    AccountName, Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId, ServerNo,
+};
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
     AttemptRecord, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun, Opening,
@@ -66,9 +68,12 @@ fn server(row: &SqliteRow) -> Result<ServerId, Odd> {
 fn head(row: &SqliteRow) -> Result<RunHead, Odd> {
     let rule: Option<String> = row.try_get("rule")?;
     let who: Option<String> = row.try_get("who")?;
-    let origin = match (rule, who) {
-        (Some(rule), _) => Origin::Rule(rule_name(&rule)?),
-        (None, who) => Origin::Person(who.unwrap_or_default()),
+    // Journals of older versions, opened to read, have no such column.
+    let keep: Option<i64> = row.try_get("keep").unwrap_or_default();
+    let origin = match (rule, who.unwrap_or_default(), keep) {
+        (Some(rule), _, _) => Origin::Rule(rule_name(&rule)?),
+        (None, who, Some(id)) => Origin::Keep { id: OverrideId(id), who },
+        (None, who, None) => Origin::Person(who),
     };
     let waived = words(row, "waived")?;
     let waived = waived

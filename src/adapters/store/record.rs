@@ -146,17 +146,19 @@ pub(super) fn micros(at: Timestamp) -> i64 {
 async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Failure> {
     let head = &claim.head;
     let waived: Vec<&str> = head.waived.iter().map(|waiver| waiver.word()).collect();
-    let (rule, who) = match &head.origin {
-        Origin::Rule(rule) => (Some(rule.as_str()), None),
-        Origin::Person(who) => (None, Some(who.as_str())),
+    let (rule, who, keep) = match &head.origin {
+        Origin::Rule(rule) => (Some(rule.as_str()), None, None),
+        Origin::Person(who) => (None, Some(who.as_str()), None),
+        Origin::Keep { id, who } => (None, Some(who.as_str()), Some(id.0)),
     };
     let inserted = sqlx::query(
-        "INSERT INTO runs (rule, who, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
-         outcome, reason, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+        "INSERT INTO runs (rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
+         outcome, reason, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
          ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL AND withdrawn IS NULL DO NOTHING RETURNING id",
     )
     .bind(rule)
     .bind(who)
+    .bind(keep)
     .bind(head.action.word())
     .bind(names(&head.groups)?)
     .bind(micros(head.planned))

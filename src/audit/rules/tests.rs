@@ -25,6 +25,7 @@ fn valid() -> History {
         ended: Some(("done".into(), ENDED)),
         withdrawn: None,
         is_whole: true,
+        breaks_keeps: false,
     };
     let owed = Owed {
         rule: "morning".into(),
@@ -35,7 +36,12 @@ fn valid() -> History {
         servers: Some(vec![SERVER.into()]),
         sure: Sure::Yes,
     };
-    let target = Target { run: 1, server: SERVER.into(), ended: Some(("started".into(), None, ENDED)) };
+    let target = Target {
+        run: 1,
+        server: SERVER.into(),
+        groups: vec!["web".into()],
+        ended: Some(("started".into(), None, ENDED)),
+    };
     History {
         owed: vec![owed],
         journal: Journal {
@@ -44,6 +50,7 @@ fn valid() -> History {
             attempts: vec![attempt(1, DUE, "accepted")],
             missed: Vec::new(),
             pauses: Vec::new(),
+            keeps: Vec::new(),
         },
         cloud_known: true,
         faults_known: true,
@@ -284,7 +291,12 @@ fn signatures_clocks_and_open_requests_are_judged_at_their_bounds() {
 fn rival(history: &mut History, deed: Deed, due: Micros) -> &mut Run {
     let other = Owed { rule: "evening".into(), deed, planned: due, latest: due, ..history.owed[0].clone() };
     history.owed.push(other);
-    history.journal.targets.push(Target { run: 2, server: SERVER.into(), ended: None });
+    history.journal.targets.push(Target {
+        run: 2,
+        server: SERVER.into(),
+        groups: vec!["web".into()],
+        ended: None,
+    });
     let base = history.journal.runs[0].clone();
     let claimed = DUE - 10 * SECOND;
     history.journal.runs.push(Run {

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use crate::cli::show;
 use crate::daemon::view::PlanLines;
 use crate::domain::name::{Action, RuleName};
-use crate::domain::overrides::Overrides;
+use crate::domain::overrides::{Overrides, Scope};
 use crate::domain::plan::Explained;
 use crate::domain::roster::Roster;
 use crate::domain::schedule::{Fate, When};
@@ -50,7 +50,7 @@ pub(super) fn print(
             day = wall.date();
             out.push(format!("\n{DAY}{}{DAY:#}", day.strftime("%A, %-d %B %Y")));
         }
-        let note = paused(line, settings, overrides);
+        let note = held_back(line, settings, overrides);
         let note = note.or_else(|| notes.left_up(line)).or_else(|| planned_at(line, lines));
         out.push(row(line, lines, wall, main, &widths, note));
         out
@@ -83,14 +83,23 @@ fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
     padded.join("  ").trim_end().to_owned()
 }
 
-/// Those of a rule's groups that a person paused, where others are not.
-fn paused(line: &Explained, settings: &Settings, overrides: &Overrides) -> Option<String> {
+/// Those of a rule's groups that a person paused, where others are not, and what people keep as it is.
+fn held_back(line: &Explained, settings: &Settings, overrides: &Overrides) -> Option<String> {
     let rule = settings.rules.get(&line.occurrence.rule)?;
-    let paused: Vec<String> = overrides
-        .of_groups(&rule.groups, line.occurrence.due)
-        .map(|(_, one)| one.words(&rule.schedule.zone))
-        .collect();
-    (!paused.is_empty()).then(|| paused.join("; "))
+    let (due, action) = (line.occurrence.due, line.occurrence.action);
+    let is_about = |scope: &Scope| match scope {
+        Scope::Group(group) => rule.groups.contains(group),
+        Scope::Server(server) => {
+            let groups = rule.groups.iter().filter_map(|name| settings.groups.get(name));
+            groups.into_iter().any(|group| group.servers.contains(&server.no))
+        }
+        Scope::Rule(_) => false,
+    };
+    let kept = overrides.keeping(due).filter(|(one, forbids)| *forbids == action && is_about(&one.scope));
+    let paused = overrides.of_groups(&rule.groups, due).map(|(_, one)| one);
+    let words: Vec<String> =
+        paused.chain(kept.map(|(one, _)| one)).map(|one| one.words(&rule.schedule.zone)).collect();
+    (!words.is_empty()).then(|| words.join("; "))
 }
 
 /// The planned moment of what jitter makes due later.

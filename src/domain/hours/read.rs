@@ -171,6 +171,15 @@ mod tests {
     use crate::domain::hours::{Hours, Times};
     use jiff::civil::Weekday;
 
+    #[test]
+    fn hours_are_shown_as_they_were_written_and_hold_as_many_spans_as_are_allowed() {
+        let spans = |count: usize| vec!["MON 09:00-10:00"; count].join("; ");
+
+        assert_eq!(Hours::parse(" MON-FRI 09:00-18:00 ").unwrap().to_string(), "MON-FRI 09:00-18:00");
+        assert!(Hours::parse(&spans(super::SPANS_MAX)).is_ok());
+        assert!(Hours::parse(&spans(super::SPANS_MAX + 1)).is_err());
+    }
+
     fn shown(text: &str) -> Vec<String> {
         let hours = Hours::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         hours

@@ -1,0 +1,315 @@
+//! What people keep as it is: whom a keep is about, what it held back, and what follows when it ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::absence::Absence;
+use super::begin::{begin_targets, head_of_command};
+use super::book::{Book, Draft};
+use super::claims::{PersonRun, Reach};
+use super::view;
+use crate::domain::name::{AccountName, Action, GroupName, OverrideId, ServerId};
+use crate::domain::order::Order;
+use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::overrides::{Kind, Override, Overrides, Scope, Then};
+use crate::domain::roster::Roster;
+use crate::domain::rule::AfterKeep;
+use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::store::{Claim, Entry, HistoryQuery, Origin, Resolution, RunHead, Target, Waiver};
+
+/// What a keep held back of a server: the newest that a rule wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Swallowed {
+    action: Action,
+    due: Timestamp,
+    by: String,
+}
+
+/// What follows the end of a keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Following {
+    keep: OverrideId,
+    ended: Timestamp,
+    run: PersonRun,
+}
+
+impl Following {
+    /// Whom it is about.
+    pub(super) fn run(&self) -> &PersonRun {
+        &self.run
+    }
+
+    /// When the keep ended: what follows it is due then.
+    pub(super) fn ended(&self) -> Timestamp {
+        self.ended
+    }
+
+    pub(super) fn head(&self, book: &Book, now: Timestamp) -> RunHead {
+        let head = head_of_command(book, &self.run, self.ended);
+        let origin = Origin::Keep { id: self.keep, who: self.run.who.clone() };
+        RunHead { origin, claimed: now, ..head }
+    }
+}
+
+/// Whom one keep is about.
+struct Reached<'a> {
+    keep: &'a Override,
+    forbids: Action,
+    server: Option<&'a ServerId>,
+    groups: BTreeSet<GroupName>,
+}
+
+/// The keeps that hold at a moment, with all that they reach.
+pub struct Keeping<'a> {
+    roster: &'a Roster,
+    reached: Vec<Reached<'a>>,
+}
+
+impl<'a> Keeping<'a> {
+    /// What holds at a moment, the newest first. What is kept on keeps up what it needs.
+    #[must_use]
+    pub fn at(overrides: &'a Overrides, roster: &'a Roster, order: &Order, at: Timestamp) -> Self {
+        let reach = |(keep, forbids): (&'a Override, Action)| {
+            let needs = |groups: &[GroupName]| match forbids {
+                Action::Stop => order.with_needs(groups, Action::Start),
+                Action::Start => groups.to_vec(),
+            };
+            let (server, groups) = match &keep.scope {
+                Scope::Group(group) => (None, needs(std::slice::from_ref(group))),
+                Scope::Server(server) => {
+                    let own = roster.groups_of(server);
+                    // The rest of its own groups is not meant.
+                    let more = needs(own).into_iter().filter(|group| !own.contains(group)).collect();
+                    (Some(server), more)
+                }
+                Scope::Rule(_) => (None, Vec::new()),
+            };
+            Reached { keep, forbids, server, groups: groups.into_iter().collect() }
+        };
+        Self { roster, reached: overrides.keeping(at).map(reach).collect() }
+    }
+
+    /// What keeps an action from a server.
+    #[must_use]
+    pub fn holding(&self, action: Action, server: &ServerId) -> Option<&'a Override> {
+        let is_about = |reached: &&Reached<'_>| {
+            let groups = self.roster.groups_of(server);
+            reached.forbids == action
+                && (reached.server == Some(server)
+                    || groups.iter().any(|group| reached.groups.contains(group)))
+        };
+        self.reached.iter().find(is_about).map(|reached| reached.keep)
+    }
+
+    /// The groups that decide whether an action is kept from a server.
+    pub(super) fn groups(&self, action: Action) -> impl Iterator<Item = &GroupName> {
+        self.reached
+            .iter()
+            .filter(move |reached| reached.forbids == action)
+            .flat_map(|reached| &reached.groups)
+    }
+}
+
+impl Book {
+    /// What people keep as it is at a moment.
+    pub(super) fn keeping(&self, at: Timestamp) -> Keeping<'_> {
+        Keeping::at(&self.overrides, &self.roster, &self.order, at)
+    }
+
+    /// Why a server is left alone by an action, where a person keeps it as it is.
+    pub(super) fn kept(&self, keeping: &Keeping<'_>, action: Action, server: &ServerId) -> Option<Reason> {
+        let zone = view::zone_of(Some(&self.settings), None);
+        keeping.holding(action, server).map(|keep| keep.as_reason(&zone))
+    }
+
+    /// Remembers what a keep held back, so that it can be made up for.
+    pub(super) fn note_kept(&mut self, head: &RunHead, target: &Target) {
+        let is_kept = matches!(target.progress.outcome(), Some(Outcome::Skipped(reason)) if reason.kind == ReasonKind::Kept);
+        let applies = match &head.origin {
+            Origin::Rule(rule) => {
+                self.settings.rules.get(rule).is_some_and(|rule| rule.after_keep == AfterKeep::Apply)
+            }
+            Origin::Keep { .. } => true,
+            Origin::Person(_) => false,
+        };
+        let decided = self.decided.get(&target.server).map(|decided| decided.due);
+        let known = self.swallowed.get(&target.server).map(|swallowed| swallowed.due);
+        let is_newest = decided.max(known).is_none_or(|newest| newest <= head.due);
+        if is_kept && applies && is_newest {
+            let swallowed = Swallowed { action: head.action, due: head.due, by: head.origin.words() };
+            self.swallowed.insert(target.server.clone(), swallowed);
+        }
+    }
+
+    /// What was held back of a server is over, since something newer was decided.
+    pub(super) fn forget_kept(&mut self, server: &ServerId, due: Timestamp) {
+        if self.swallowed.get(server).is_some_and(|swallowed| swallowed.due <= due) {
+            self.swallowed.remove(server);
+        }
+    }
+
+    /// What the journal must be asked for to know what keeps held back before the program began. `None`: nothing.
+    pub(super) fn kept_before(&self) -> Option<HistoryQuery> {
+        let keeps = self.overrides.in_force().filter(|one| matches!(one.kind, Kind::Keep { .. }));
+        let from = keeps.map(|one| one.from).min()?;
+        // What was due shortly before a keep may still have waited when that began.
+        let from = from.saturating_sub(SignedDuration::from_hours(24)).unwrap_or(from);
+        Some(HistoryQuery { from: Some(from), limit: u32::MAX, ..HistoryQuery::default() })
+    }
+
+    /// Learns from the journal, newest entries first, what keeps held back before the program began.
+    pub(super) fn learn_kept(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().rev() {
+            let Entry::Run(run) = entry else { continue };
+            for record in run.targets.iter().filter(|_| run.withdrawn.is_none()) {
+                match record.target.progress.outcome() {
+                    Some(Outcome::Skipped(_)) => self.note_kept(&run.head, &record.target),
+                    Some(_) | None => self.forget_kept(&record.target.server, run.head.due),
+                }
+            }
+        }
+    }
+}
+
+/// The servers that a run leaves alone since people keep them as they are, with the reason.
+pub(super) fn kept<'s>(
+    book: &Book,
+    head: &RunHead,
+    now: Timestamp,
+    servers: impl Iterator<Item = &'s ServerId>,
+) -> BTreeMap<ServerId, Reason> {
+    if head.waived.contains(&Waiver::Keeps) {
+        return BTreeMap::new();
+    }
+    let keeping = book.keeping(now);
+    let remedy = match &head.origin {
+        Origin::Person(_) => " (--break-keep does it all the same)",
+        Origin::Rule(_) | Origin::Keep { .. } => "",
+    };
+    let kept = |server: &ServerId| {
+        let reason = book.kept(&keeping, head.action, server)?;
+        Some((server.clone(), Reason::new(reason.kind, format!("{}{remedy}", reason.text))))
+    };
+    servers.filter_map(kept).collect()
+}
+
+/// The claim of a run that follows a keep whose end nobody noticed in time.
+pub(super) fn too_late(
+    book: &Book,
+    head: RunHead,
+    servers: BTreeMap<ServerId, Duration>,
+    absence: &Absence,
+) -> Claim {
+    let cause = absence.at(head.due).clone();
+    let targets = begin_targets(book, &head, servers, head.claimed, |_| Some(Outcome::Missed(cause.clone())));
+    let ended = Some((RunOutcome::Missed, cause.to_string()));
+    Claim { head, targets, resolution: Resolution::default(), ended }
+}
+
+/// What follows keeps that have just ended: told, and put among what this turn claims. `ended` stand in the book as they ended.
+pub(super) fn follow(book: &mut Book, draft: &mut Draft, ended: &[Override]) {
+    for keep in ended {
+        let Kind::Keep { forbids, then } = keep.kind else { continue };
+        let (whom, by) = match then {
+            Then::Leave => {
+                forget(book, keep);
+                (Whom::default(), None)
+            }
+            Then::Act => (Whom::of(&keep.scope), None),
+            Then::Apply => {
+                let (servers, by) = made_up(book, draft.now, forbids);
+                (Whom { groups: Vec::new(), servers }, Some(by))
+            }
+        };
+        let shown: Vec<String> = whom.servers.iter().map(|server| book.shown(server)).collect();
+        let following = (!whom.is_nobody()).then(|| Following {
+            keep: keep.id,
+            ended: keep.end(),
+            run: PersonRun {
+                action: forbids,
+                groups: whom.groups,
+                servers: whom.servers,
+                reach: Reach::Alone,
+                waived: BTreeSet::new(),
+                who: keep.who.clone(),
+            },
+        });
+        let is_late = following
+            .as_ref()
+            .is_some_and(|following| following.head(book, draft.now).window_end <= draft.now);
+        let is = if is_late { "was to be" } else { "is" };
+        let what = match (then, by) {
+            (Then::Leave, _) => "its servers are left as they are".to_owned(),
+            (Then::Act, _) => format!("to {forbids} its servers {is} what follows it"),
+            (Then::Apply, Some(by)) if following.is_some() => {
+                format!("what {by} wanted meanwhile {is} made up for: {forbids} {}", shown.join(", "))
+            }
+            (Then::Apply, _) => "nothing was held back that is to be made up for".to_owned(),
+        };
+        let text = format!("the keep of {} by {} has ended; {what}.", keep.scope, keep.who);
+        draft.tell(NoticeKind::Override, Urgency::GoodToKnow, text);
+        draft.following.extend(following);
+    }
+}
+
+/// Whom what follows a keep is about.
+#[derive(Default)]
+struct Whom {
+    groups: Vec<GroupName>,
+    servers: Vec<ServerId>,
+}
+
+impl Whom {
+    fn of(scope: &Scope) -> Self {
+        match scope {
+            Scope::Group(group) => Self { groups: vec![group.clone()], servers: Vec::new() },
+            Scope::Server(server) => Self { groups: Vec::new(), servers: vec![server.clone()] },
+            Scope::Rule(_) => Self::default(),
+        }
+    }
+
+    fn is_nobody(&self) -> bool {
+        self.groups.is_empty() && self.servers.is_empty()
+    }
+}
+
+/// What a keep held back of its servers is not made up for.
+fn forget(book: &mut Book, keep: &Override) {
+    let at = keep.end().saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(keep.from).max(keep.from);
+    let alone = Overrides::new(vec![Override { ended: None, ..keep.clone() }]);
+    let keeping = Keeping::at(&alone, &book.roster, &book.order, at);
+    book.swallowed.retain(|server, swallowed| keeping.holding(swallowed.action, server).is_none());
+}
+
+/// The servers of which something was held back that nothing else holds back now, and what wanted it. They are forgotten.
+fn made_up(book: &mut Book, now: Timestamp, action: Action) -> (Vec<ServerId>, String) {
+    let keeping = book.keeping(now);
+    let is_free = |(server, swallowed): &(&ServerId, &Swallowed)| {
+        swallowed.action == action && keeping.holding(action, server).is_none()
+    };
+    let free: BTreeMap<ServerId, Swallowed> = book
+        .swallowed
+        .iter()
+        .filter(is_free)
+        .map(|(server, swallowed)| (server.clone(), swallowed.clone()))
+        .collect();
+    let by: BTreeSet<&str> = free.values().map(|swallowed| swallowed.by.as_str()).collect();
+    let by = by.into_iter().collect::<Vec<_>>().join(" and ");
+    book.swallowed.retain(|server, _| !free.contains_key(server));
+    (free.into_keys().collect(), by)
+}
+
+/// Groups of an account that decide whether people keep its servers as they are, and that only a list can tell.
+pub(super) fn deciding(
+    book: &Book,
+    account: &AccountName,
+    action: Action,
+    now: Timestamp,
+) -> BTreeSet<GroupName> {
+    let of_account = |name: &&GroupName| {
+        book.settings.groups.get(name).is_some_and(|group| group.account == *account && group.needs_list())
+    };
+    book.keeping(now).groups(action).filter(of_account).cloned().collect()
+}
