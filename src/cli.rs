@@ -9,11 +9,13 @@ mod doctor;
 mod dry;
 mod exit;
 mod groups;
+mod heartbeat;
 mod history;
 mod host;
 mod keep;
 mod load;
 mod manual;
+mod notify;
 mod pause;
 mod person;
 mod plan;
@@ -97,6 +99,8 @@ enum Command {
     History(history::Options),
     /// Have the daemon read its configuration again, and show what that changes
     Reload,
+    /// Try a way of telling people
+    Notify(notify::Options),
     /// Look for what is wrong on this machine, and say how to mend it; changes nothing
     Doctor,
     /// Judge a journal, and a log of the cloud, by what sunup promises
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Groups(options) => groups::main(&cli.common, &options),
         Command::Status => status::main(&cli.common),
         Command::History(options) => history::main(&cli.common, &options),
+        Command::Notify(options) => notify::main(&cli.common, &options),
         Command::Doctor => doctor::main(&cli.common),
         Command::Audit(options) => audit::main(&cli.common, &options),
         Command::Completions(options) => manual::completions(Cli::command(), &options),

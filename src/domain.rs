@@ -1,5 +1,6 @@
 //! The decisions: what is due, what follows from what was seen, and how a run ends. Pure: it touches nothing and takes `now`.
 
+pub mod address;
 pub mod billing;
 pub mod breaker;
 pub mod budget;
@@ -11,6 +12,7 @@ pub mod hash;
 pub mod hours;
 pub mod misread;
 pub mod name;
+pub mod notice;
 pub mod order;
 pub mod outcome;
 pub mod overrides;

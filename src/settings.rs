@@ -10,6 +10,7 @@ mod resolve;
 mod resolve_calendar;
 mod resolve_group;
 mod resolve_moment;
+mod resolve_notify;
 mod resolve_rule;
 mod resolve_zone;
 pub mod secret;
@@ -27,7 +28,8 @@ use jiff::tz::TimeZone;
 use crate::domain::calendar::Calendar;
 use crate::domain::group::Group;
 use crate::domain::guard::Limits;
-use crate::domain::name::{AccountName, Action, CalendarName, GroupName, RuleName, ServerId};
+use crate::domain::name::{AccountName, Action, CalendarName, GroupName, NotifyName, RuleName, ServerId};
+use crate::domain::notice::Interest;
 use crate::domain::overrides::Overrides;
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
@@ -194,6 +196,10 @@ pub struct Settings {
     pub limits: Limits,
     /// The looks before due.
     pub checks: Checks,
+    /// Who is told what, by name.
+    pub notifiers: BTreeMap<NotifyName, Notify>,
+    /// Who is told that the program is alive.
+    pub heartbeat: Option<Heartbeat>,
     /// What the calendars rest on beside the text.
     pub sources: Sources,
     /// Where the journal is.
@@ -206,6 +212,54 @@ pub struct Settings {
     pub log_level: LogLevel,
     /// The text that these settings were read from. It holds no secret: the file may not.
     pub text: String,
+}
+
+/// One way to tell people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notify {
+    /// Its name.
+    pub name: NotifyName,
+    /// How it tells them.
+    pub kind: NotifyKind,
+    /// What it tells.
+    pub interest: Interest,
+    /// How long notices are gathered into one message.
+    pub digest: Duration,
+    /// Whether its address may be one of this machine or network.
+    pub allow_private: bool,
+}
+
+/// How people are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotifyKind {
+    /// An incoming webhook of Slack, or of a chat that takes the same.
+    Slack {
+        /// Where its address is: whoever knows it can write there.
+        url: SecretSource,
+    },
+    /// JSON after the Standard Webhooks specification.
+    Webhook {
+        /// Where its address is.
+        url: SecretSource,
+        /// Where the key is with which messages are signed.
+        secret: Option<SecretSource>,
+    },
+    /// A program that takes the message on its standard input.
+    Command {
+        /// Its full path, and arguments.
+        command: Vec<String>,
+    },
+}
+
+/// A dead man's switch: somebody who is told regularly that the program is alive, and who raises an alarm when that stops.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heartbeat {
+    /// Where its address is.
+    pub url: SecretSource,
+    /// How often.
+    pub every: Duration,
+    /// Whether its address may be one of this machine or network.
+    pub allow_private: bool,
 }
 
 /// Settings with what is odd about them.

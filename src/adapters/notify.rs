@@ -1,4 +1,10 @@
-//! Notices as log lines, until there are other ways to tell people.
+//! Telling people: the log, and the notifiers of the configuration.
+
+pub mod courier;
+pub mod message;
+pub mod office;
+pub mod post;
+pub mod spool;
 
 use crate::ports::notifier::{Notice, Notifier, Urgency};
 

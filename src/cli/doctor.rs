@@ -1,6 +1,7 @@
 //! `sunup doctor`: what is wrong on this machine and how to mend it, line by line. It changes nothing.
 
 mod cloud;
+mod news;
 mod unit;
 
 use std::os::unix::fs::MetadataExt;
@@ -112,6 +113,7 @@ async fn examine(common: &Common) -> (bool, Vec<Finding>) {
     found.push(daemon(common).await);
     if let Some(settings) = &settings {
         found.extend(unit::look(settings));
+        found.extend(news::look(settings).await);
         found.extend(cloud::look(settings, &path).await);
     }
     (settings.is_some(), found)

@@ -16,6 +16,7 @@ use crate::adapters::probe::NetworkProber;
 use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts, RELEASED};
 use crate::domain::name::AccountName;
 use crate::ports::clock::Clock;
+use crate::ports::notifier::Notifier;
 use crate::ports::store::Store;
 use crate::settings::Settings;
 
@@ -29,6 +30,7 @@ pub(super) struct Setup {
     pub(super) lines: BTreeMap<AccountName, AccountLine>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
+    pub(super) notifier: Arc<dyn Notifier>,
     pub(super) alive: Box<dyn FnMut(&Beat) + Send>,
     pub(super) alive_every: Option<Duration>,
     /// Has calendar files looked at.
@@ -52,6 +54,7 @@ impl Setup {
             calendar_problem: None,
             clock,
             store,
+            notifier: Arc::new(LogNotifier),
             alive: Box::new(|_| {}),
             alive_every: None,
             reread: Box::new(|| {}),
@@ -82,7 +85,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
         lines: setup.lines,
         clock: setup.clock,
         store: setup.store,
-        notifier: Arc::new(LogNotifier),
+        notifier: setup.notifier,
         prober: Arc::new(NetworkProber::new()),
         host: Arc::new(Machine),
         io: Handle::current(),

@@ -1,6 +1,6 @@
 //! `sunup run`: the daemon.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,10 +10,12 @@ use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
+use super::notify::tester;
 use super::renew::{Renewal, calendar_problem};
-use super::{Common, load, show, world};
+use super::{Common, heartbeat, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::logging;
+use crate::adapters::notify::office::News;
 use crate::adapters::store::{Holder, SqliteStore};
 use crate::daemon::control::{self, Control, ReloadFn};
 use crate::daemon::engine::{Input, Mode, config_text};
@@ -54,14 +56,9 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let read = read(&path, None);
     begin_to_log(read.as_ref().ok().map(|loaded| &loaded.settings));
     let location = Settings::store_of(&std::fs::read_to_string(&path).unwrap_or_default());
-    let store = match (open(&load::journal(&location)).await, &read) {
-        (Ok(store), _) => Arc::new(store),
-        // Without a journal there is nothing to fall back on, so the file is what has to be mended first.
-        (Err(error), Err(problem)) if Exit::of(&error) == Exit::Unavailable => {
-            show::problem(problem);
-            return Ok(Exit::Config);
-        }
-        (Err(error), _) => return Err(error),
+    let journal = load::journal(&location);
+    let Some(store) = opened(&journal, &read).await? else {
+        return Ok(Exit::Config);
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let Some(beginning) = beginning(&path, read, store.as_ref()).await? else {
@@ -76,7 +73,10 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let zone = settings.timezone.clone().unwrap_or(TimeZone::UTC);
     let mut notifier = systemd::Notifier::new(zone);
     let (look, looks) = mpsc::channel(1);
+    let in_force = Arc::new(Mutex::new(Arc::clone(&settings)));
+    let news = News::open(outbox(&journal), Arc::clone(&in_force), Arc::clone(&clock));
     let mut hosted = host(Setup {
+        notifier: Arc::new(news),
         old_settings: beginning.old,
         config_problem: beginning.problem,
         calendar_problem: calendar_problem(&beginning.stale),
@@ -88,7 +88,6 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
         }),
         ..Setup::plain(Mode::Daemon, Arc::clone(&settings), Arc::clone(&clock), store.clone())
     })?;
-    let in_force = Arc::new(Mutex::new(settings));
     let renewal = Renewal {
         path,
         inputs: hosted.inputs.clone(),
@@ -97,9 +96,12 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
         one_at_a_time: Arc::default(),
     };
     tokio::spawn(renewal.clone().follow_calendars(looks));
+    let tests = tester(Arc::clone(&in_force), Arc::clone(&renewal.clock));
     let reload = renewal.reloader();
     let socket = load::socket(common);
+    tokio::spawn(heartbeat::run(Arc::clone(&in_force), hosted.inputs.clone()));
     let control = Control {
+        tests,
         inputs: hosted.inputs.clone(),
         store: store.clone(),
         settings: in_force,
@@ -116,6 +118,24 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     ended?;
     tracing::info!("sunup has ended");
     Ok(Exit::Done)
+}
+
+/// The journal. `None` if it cannot be opened and the file is broken too, which is shown: without a journal there is nothing to fall back
+/// on, so the file is what has to be mended first.
+async fn opened(journal: &Path, read: &anyhow::Result<Loaded>) -> anyhow::Result<Option<Arc<SqliteStore>>> {
+    match (open(journal).await, read) {
+        (Ok(store), _) => Ok(Some(Arc::new(store))),
+        (Err(error), Err(problem)) if Exit::of(&error) == Exit::Unavailable => {
+            show::problem(problem);
+            Ok(None)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// Where notices wait that were not told yet: beside the journal.
+fn outbox(journal: &Path) -> PathBuf {
+    journal.parent().unwrap_or(Path::new(".")).join("outbox")
 }
 
 /// Passes signals on until the engine has ended.

@@ -17,7 +17,7 @@ use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
 use crate::planted::{Bug, is_planted};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Urgency};
 use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
 
 pub(super) fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
@@ -251,7 +251,12 @@ pub(super) fn tell_empty(draft: &mut Draft, origin: &Origin, empty: &BTreeSet<Gr
             "{}: group {group} matches no server, so nothing is done for it. Look at `sunup groups`, and mend the group.",
             origin.words()
         );
-        draft.tell(NoticeKind::Guard, Urgency::NeedsAPerson, text);
+        let rule = match origin {
+            Origin::Rule(rule) => Some(rule.clone()),
+            Origin::Person(_) | Origin::Keep { .. } => None,
+        };
+        let about = About { rule, groups: vec![group.clone()], run: None };
+        draft.tell_about(NoticeKind::Guard, Urgency::NeedsAPerson, text, about);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
 use crate::domain::server::{Found, Sight, Standing, Traits};
 use crate::domain::target::{Event, Policy, Progress, State, step};
-use crate::ports::notifier::{Notice, NoticeKind, Urgency};
+use crate::ports::notifier::{About, Notice, NoticeKind, Urgency};
 use crate::ports::store::{
     Change, CoveredMark, Doubtful, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
     Withdrawn,
@@ -155,7 +155,12 @@ impl Draft {
     }
 
     pub(super) fn tell(&mut self, kind: NoticeKind, urgency: Urgency, text: String) {
-        self.notices.push(Notice { kind, urgency, text });
+        self.tell_about(kind, urgency, text, About::default());
+    }
+
+    /// The same of something that the configuration names.
+    pub(super) fn tell_about(&mut self, kind: NoticeKind, urgency: Urgency, text: String, about: About) {
+        self.notices.push(Notice { at: self.now, kind, urgency, text, about });
     }
 }
 

@@ -11,6 +11,7 @@ use super::begin::{
     tell_empty, with_targets,
 };
 use super::book::{Book, Draft, Kept, Run};
+use super::ending::about;
 use super::keeps::Following;
 use super::lines::Line;
 use super::{keeps, overrides, view};
@@ -23,7 +24,7 @@ use crate::domain::rule::{Missed, Rule};
 use crate::domain::schedule::When;
 use crate::domain::target::later;
 use crate::planted::{Bug, is_planted};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Urgency};
 use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
 
@@ -434,7 +435,8 @@ pub(super) fn miss(draft: &mut Draft, missed: MissedRange) {
     let text = format!("rule {rule} did not {action} {moments}: {}.", cause.text);
     let calm = matches!(cause.kind, ReasonKind::Late | ReasonKind::Paused);
     let urgency = if calm { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
-    draft.tell(NoticeKind::Missed, urgency, text);
+    let about = About { rule: Some(rule.clone()), ..About::default() };
+    draft.tell_about(NoticeKind::Missed, urgency, text, about);
     draft.turn.missed.push(missed);
 }
 
@@ -442,7 +444,7 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
     let late = head.claimed.duration_since(head.due);
     if late > LATE_AFTER {
         let text = format!("{} due at {} begins {}s late.", head.origin.words(), head.due, late.as_secs());
-        draft.tell(NoticeKind::Late, Urgency::GoodToKnow, text);
+        draft.tell_about(NoticeKind::Late, Urgency::GoodToKnow, text, about(head));
     }
 }
 

@@ -104,6 +104,20 @@ impl HistoryRequest {
 pub type ReloadFn =
     Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Value, String>> + Send>> + Send + Sync>;
 
+/// What `POST /v1/notify/test` takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestRequest {
+    /// The notifier.
+    pub name: String,
+    /// The login name of the person, as the command claims it.
+    pub who: String,
+}
+
+/// Sends one test message; why it did not arrive, in words.
+pub type TestFn =
+    Arc<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+
 /// What the socket needs of the daemon.
 #[derive(Clone)]
 pub struct Control {
@@ -115,6 +129,8 @@ pub struct Control {
     pub settings: Arc<Mutex<Arc<Settings>>>,
     /// Reads the configuration again.
     pub reload: ReloadFn,
+    /// Sends test messages.
+    pub tests: TestFn,
 }
 
 /// Makes the socket: its folder must exist; one left behind by a process that is no more is replaced.
@@ -187,6 +203,7 @@ impl Control {
             (&Method::GET, "/v1/overrides") => self.overrides().await,
             (&Method::POST, "/v1/overrides") => self.change_overrides(&body, Wish::Make).await,
             (&Method::POST, "/v1/overrides/end") => self.change_overrides(&body, Wish::End).await,
+            (&Method::POST, "/v1/notify/test") => self.test(&body).await,
             (&Method::POST, "/v1/reload") => match (self.reload)().await {
                 Ok(report) => (StatusCode::OK, report),
                 Err(words) => (StatusCode::CONFLICT, problem(&words)),
@@ -302,6 +319,17 @@ impl Control {
             Ok(Ok(Err(words))) => (StatusCode::BAD_REQUEST, problem(&words)),
             Ok(Err(_)) => ending(),
             Err(_) => held(),
+        }
+    }
+
+    async fn test(&self, body: &[u8]) -> (StatusCode, Value) {
+        let request = match serde_json::from_slice::<TestRequest>(body) {
+            Ok(request) => TestRequest { who: login(&request.who), ..request },
+            Err(error) => return (StatusCode::BAD_REQUEST, problem(&error.to_string())),
+        };
+        match (self.tests)(request).await {
+            Ok(()) => (StatusCode::OK, json!({ "sent": true })),
+            Err(words) => (StatusCode::BAD_GATEWAY, problem(&words)),
         }
     }
 

@@ -8,7 +8,7 @@ use super::lines::Line;
 use super::view::counts;
 use crate::domain::name::{Action, GroupName, RunId};
 use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Urgency};
 use crate::ports::store::{Resolution, RunHead, Target};
 
 impl Book {
@@ -103,8 +103,14 @@ impl Book {
             why.join("; ")
         );
         self.last_failed = Some((id, text.clone()));
-        draft.tell(kind, Urgency::NeedsAPerson, text);
+        let about = About { run: Some(id), ..about(head) };
+        draft.tell_about(kind, Urgency::NeedsAPerson, text, about);
     }
+}
+
+/// What a notice of a run is about.
+pub(super) fn about(head: &RunHead) -> About {
+    About { rule: rule_of(head).cloned(), groups: head.groups.clone(), run: None }
 }
 
 /// Whether an outcome is nothing that a person would want to know: the configuration asked for it, or a newer wish did.

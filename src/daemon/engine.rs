@@ -33,7 +33,7 @@ use crate::domain::overrides::{Override, Overrides};
 use crate::domain::target::{Event, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::clock::{Timer, Woken};
-use crate::ports::notifier::{Notice, NoticeKind, Urgency};
+use crate::ports::notifier::{About, Notice, NoticeKind, Urgency};
 use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery, StoredConfig};
 use crate::settings::Settings;
 use crate::settings::sources::Sources;
@@ -354,7 +354,8 @@ impl Engine {
     }
 
     fn tell(&self, kind: NoticeKind, urgency: Urgency, text: String) {
-        self.parts.notifier.tell(&Notice { kind, urgency, text });
+        let at = self.parts.clock.now();
+        self.parts.notifier.tell(&Notice { at, kind, urgency, text, about: About::default() });
     }
 
     fn take(&mut self, draft: &mut Draft, input: Input, timer_late: bool, commands: &mut Vec<Command>) {

@@ -13,7 +13,7 @@ use crate::domain::group::Group;
 use crate::domain::name::{AccountName, Action, GroupName, RuleName, ServerId};
 use crate::domain::plan::Occurrence;
 use crate::domain::server::{Found, Standing};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Urgency};
 
 /// At the latest so long before due it is told what is known.
 const JUDGED_BEFORE: Duration = Duration::from_secs(5);
@@ -167,7 +167,8 @@ fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
         findings.push(format!("and {more} more of this kind"));
     }
     let text = format!("{what}, and as things stand: {}.", findings.join("; "));
-    draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+    let about = About { rule: Some(rule.name.clone()), groups: rule.groups.clone(), run: None };
+    draft.tell_about(NoticeKind::Trouble, Urgency::NeedsAPerson, text, about);
 }
 
 fn names(groups: &[GroupName]) -> String {

@@ -79,6 +79,10 @@ name! {
     /// The name of a rule.
     RuleName
 }
+name! {
+    /// The name of a notifier.
+    NotifyName
+}
 
 /// A server instance number as the cloud writes it: digits in the configuration, any non-empty text in answers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

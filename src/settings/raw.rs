@@ -24,6 +24,31 @@ pub(super) struct File {
     pub(super) checks: Checks,
     pub(super) store: Store,
     pub(super) log: Log,
+    pub(super) notify: Vec<(At<String>, Notify)>,
+    pub(super) heartbeat: Heartbeat,
+}
+
+/// `[notify.NAME]`.
+#[derive(Debug, Default)]
+pub(super) struct Notify {
+    pub(super) kind: Option<At<String>>,
+    pub(super) url: Option<At<Secret>>,
+    pub(super) secret: Option<At<Secret>>,
+    pub(super) command: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) on: Option<(Range<usize>, Vec<At<String>>)>,
+    pub(super) least: Option<At<String>>,
+    pub(super) rules: Option<Vec<At<String>>>,
+    pub(super) groups: Option<Vec<At<String>>>,
+    pub(super) digest: Option<At<String>>,
+    pub(super) allow_private: Option<At<bool>>,
+}
+
+/// `[heartbeat]`.
+#[derive(Debug, Default)]
+pub(super) struct Heartbeat {
+    pub(super) url: Option<At<Secret>>,
+    pub(super) every: Option<At<String>>,
+    pub(super) allow_private: Option<At<bool>>,
 }
 
 /// `[accounts.NAME]`.

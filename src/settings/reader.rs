@@ -10,7 +10,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, did_you_mean};
 use super::raw::{
-    Account, At, Calendar, Checks, File, Group, Limits, Log, Probe, Rule, Secret, SecretPlace, Store,
+    Account, At, Calendar, Checks, File, Group, Heartbeat, Limits, Log, Notify, Probe, Rule, Secret,
+    SecretPlace, Store,
 };
 
 /// The largest configuration file, in bytes.
@@ -44,6 +45,31 @@ fn file(mut top: Table<'_, '_>) -> File {
         checks: top.single("checks", checks),
         store: top.single("store", store),
         log: top.single("log", log),
+        notify: top.named("notify", "notifier", notify),
+        heartbeat: top.single("heartbeat", heartbeat),
+    }
+}
+
+fn notify(table: &mut Table<'_, '_>) -> Notify {
+    Notify {
+        kind: table.get("kind"),
+        url: table.secret("url"),
+        secret: table.secret("secret"),
+        command: table.list("command"),
+        on: table.list("on"),
+        least: table.get("least"),
+        rules: table.one_or_list("rules").map(|(_, list)| list),
+        groups: table.one_or_list("groups").map(|(_, list)| list),
+        digest: table.get("digest"),
+        allow_private: table.get("allow_private"),
+    }
+}
+
+fn heartbeat(table: &mut Table<'_, '_>) -> Heartbeat {
+    Heartbeat {
+        url: table.secret("url"),
+        every: table.get("every"),
+        allow_private: table.get("allow_private"),
     }
 }
 

@@ -97,12 +97,15 @@ impl Resolver<'_> {
         let mut rules = BTreeMap::new();
         let mut reader =
             RuleReader::new(timezone.clone(), &group_names, &chains, &calendars, default_calendar);
+        let rule_names: BTreeSet<String> = file.rules.iter().map(|(name, _)| name.value.clone()).collect();
         for (name, raw) in file.rules {
             if let Some(rule) = reader.rule(self, &name, raw) {
                 rules.insert(rule.name.clone(), rule);
             }
         }
         let checks = self.checks(file.checks);
+        let notifiers = self.notifiers(file.notify, &rule_names, &group_names);
+        let heartbeat = self.heartbeat(file.heartbeat);
         let (store, keep) = self.store(file.store);
         let (log_format, log_level) = self.log(file.log);
         Settings {
@@ -113,6 +116,8 @@ impl Resolver<'_> {
             rules,
             limits,
             checks,
+            notifiers,
+            heartbeat,
             sources: std::mem::take(&mut self.sources),
             store,
             keep,
@@ -286,7 +291,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn secret(&mut self, key: &str, secret: At<Secret>) -> Option<SecretSource> {
+    pub(super) fn secret(&mut self, key: &str, secret: At<Secret>) -> Option<SecretSource> {
         let place = match secret.value {
             Secret::Literal => {
                 let title = format!("`{key}` holds a key");

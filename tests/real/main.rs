@@ -9,6 +9,7 @@ mod groups;
 mod keeps;
 mod kills;
 mod main_path;
+mod news;
 mod pauses;
 mod plans;
 mod points;

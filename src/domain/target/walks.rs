@@ -391,6 +391,34 @@ fn any_event() -> impl Strategy<Value = (u64, Any)> {
     (0..40_u64, kinds)
 }
 
+#[test]
+fn what_was_held_back_on_purpose_until_just_before_its_end_is_skipped() {
+    let busy = Reason::new(ReasonKind::Busy, "it says that it is busy");
+    let held = Walk::of(Action::Stop).sees(0, "RUN", "NULL").on(1, &Event::Held(&busy, Timestamp::MAX));
+
+    let freed = held.on(899, &Event::Freed).time(900);
+
+    assert_eq!((freed.outcome(), freed.reason()), ("skipped", Some(ReasonKind::Busy)));
+}
+
+#[test]
+fn an_accepted_request_that_something_newer_has_overtaken_ends_superseded_at_once() {
+    let asked = Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(1, 1);
+
+    let over = asked.on(2, &Event::Superseded("rule night")).answered(3, 1, &Aftermath::Accepted);
+
+    assert_eq!(over.outcome(), "superseded");
+}
+
+#[test]
+fn a_target_that_shares_a_request_was_first_asked_when_that_was() {
+    let other = Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(1, 1);
+
+    let own = Walk::of(Action::Start).on(2, &Event::Shared(&other.progress));
+
+    assert_eq!(own.progress.first_asked, Some(at(1)));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
 

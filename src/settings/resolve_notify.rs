@@ -1,0 +1,308 @@
+//! From raw notifiers and the heartbeat to values that make sense.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::raw::{self, At};
+use super::resolve::{Resolver, remedy_for};
+use super::secret::SecretSource;
+use super::{Heartbeat, Notify, NotifyKind};
+use crate::domain::name::{GroupName, NotifyName, RuleName};
+use crate::domain::notice::{Interest, NoticeKind, Urgency};
+
+/// How long notices are gathered into one message, where the file says nothing.
+const DIGEST_DEFAULT: Duration = Duration::from_secs(20);
+/// The longest time to gather notices.
+const DIGEST_MAX: Duration = Duration::from_hours(1);
+/// How often a heartbeat is sent, where the file says nothing.
+const BEAT_DEFAULT: Duration = Duration::from_mins(1);
+/// And at most.
+const BEAT_LEAST: Duration = Duration::from_secs(10);
+
+/// What is told where the file says nothing: everything but the ends of people's own overrides.
+const KINDS_DEFAULT: [NoticeKind; 7] = [
+    NoticeKind::Failed,
+    NoticeKind::Missed,
+    NoticeKind::Late,
+    NoticeKind::Recovered,
+    NoticeKind::Guard,
+    NoticeKind::Config,
+    NoticeKind::Trouble,
+];
+
+#[derive(Clone, Copy)]
+enum Word {
+    Slack,
+    Webhook,
+    Command,
+}
+
+impl Resolver<'_> {
+    pub(super) fn notifiers(
+        &mut self,
+        raw: Vec<(At<String>, raw::Notify)>,
+        rules: &BTreeSet<String>,
+        groups: &BTreeSet<String>,
+    ) -> BTreeMap<NotifyName, Notify> {
+        let mut found = BTreeMap::new();
+        for (name, raw) in raw {
+            if let Some(notify) = self.notifier(&name, raw, rules, groups) {
+                found.insert(notify.name.clone(), notify);
+            }
+        }
+        found
+    }
+
+    fn notifier(
+        &mut self,
+        name: &At<String>,
+        raw: raw::Notify,
+        rules: &BTreeSet<String>,
+        groups: &BTreeSet<String>,
+    ) -> Option<Notify> {
+        let notify_name = self.name("a notifier", name, NotifyName::new);
+        let words = [("slack", Word::Slack), ("webhook", Word::Webhook), ("command", Word::Command)];
+        let word = match &raw.kind {
+            Some(kind) => self.choice(kind, &words),
+            None => {
+                let title = format!("notifier `{}` has no `kind`", name.value);
+                let remedy = "write one of \"slack\", \"webhook\", \"command\"";
+                self.error(name, title, "how it tells people is not known", remedy);
+                None
+            }
+        };
+        let kinds: Vec<(&'static str, NoticeKind)> =
+            NoticeKind::ALL.iter().map(|kind| (kind.word(), *kind)).collect();
+        let on: Vec<NoticeKind> = match &raw.on {
+            None => KINDS_DEFAULT.to_vec(),
+            Some((_, list)) => list.iter().filter_map(|word| self.choice(word, &kinds)).collect(),
+        };
+        if let Some((span, list)) = &raw.on
+            && list.is_empty()
+        {
+            let place = At { value: (), span: span.clone() };
+            self.error(
+                &place,
+                "`on` is an empty list".into(),
+                "it would tell nothing",
+                "name a kind, or remove the key",
+            );
+        }
+        let urgencies = [("good-to-know", Urgency::GoodToKnow), ("needs-a-person", Urgency::NeedsAPerson)];
+        let least =
+            raw.least.as_ref().map_or(Some(Urgency::GoodToKnow), |word| self.choice(word, &urgencies));
+        let digest = self.duration(raw.digest.clone(), Duration::ZERO, DIGEST_DEFAULT);
+        if digest > DIGEST_MAX
+            && let Some(said) = &raw.digest
+        {
+            let title = format!("the digest `{}` is too long", said.value);
+            self.error(said, title, "nobody would be told in time", "write at most `1h`");
+        }
+        let interest = Interest {
+            kinds: on,
+            least: least?,
+            rules: self.known(raw.rules.as_deref().unwrap_or_default(), "rule", rules, RuleName::new),
+            groups: self.known(raw.groups.as_deref().unwrap_or_default(), "group", groups, GroupName::new),
+        };
+        let kind = self.kind(name, word?, raw)?;
+        Some(Notify { name: notify_name?, kind: kind.0, interest, digest, allow_private: kind.1 })
+    }
+
+    /// How people are told, and whether addresses that are not public are allowed.
+    fn kind(&mut self, name: &At<String>, word: Word, raw: raw::Notify) -> Option<(NotifyKind, bool)> {
+        let allow_private = raw.allow_private.as_ref().is_some_and(|allow| allow.value);
+        let belongs: &[&str] = match word {
+            Word::Slack => &["url", "allow_private"],
+            Word::Webhook => &["url", "secret", "allow_private"],
+            Word::Command => &["command"],
+        };
+        let given = [
+            ("url", raw.url.as_ref().map(|url| url.span.clone())),
+            ("secret", raw.secret.as_ref().map(|secret| secret.span.clone())),
+            ("command", raw.command.as_ref().map(|(span, _)| span.clone())),
+            ("allow_private", raw.allow_private.as_ref().map(|allow| allow.span.clone())),
+        ];
+        for (key, span) in given {
+            if let Some(span) = span.filter(|_| !belongs.contains(&key)) {
+                let title = format!("`{key}` does not go with the kind of notifier `{}`", name.value);
+                self.error(&At { value: (), span }, title, "it would do nothing", "remove it");
+            }
+        }
+        let kind = match word {
+            Word::Slack => NotifyKind::Slack { url: self.notify_url(name, raw.url)? },
+            Word::Webhook => {
+                let secret = raw.secret.and_then(|secret| self.secret("secret", secret));
+                NotifyKind::Webhook { url: self.notify_url(name, raw.url)?, secret }
+            }
+            Word::Command => {
+                let command: Vec<String> = raw
+                    .command
+                    .map(|(_, list)| list.into_iter().map(|word| word.value).collect())
+                    .unwrap_or_default();
+                if !command.first().is_some_and(|program| program.starts_with('/')) {
+                    let title = format!("notifier `{}` names no program", name.value);
+                    let remedy = "write `command = [\"/full/path\", \"argument\"]`";
+                    self.error(name, title, "its kind is `command`", remedy);
+                    return None;
+                }
+                NotifyKind::Command { command }
+            }
+        };
+        Some((kind, allow_private))
+    }
+
+    fn notify_url(&mut self, name: &At<String>, url: Option<At<raw::Secret>>) -> Option<SecretSource> {
+        match url {
+            Some(url) => self.secret("url", url),
+            None => {
+                let title = format!("notifier `{}` has no `url`", name.value);
+                let remedy =
+                    "write `url = { credential = \"NAME\" }`, `{ file = \"PATH\" }` or `{ env = \"NAME\" }`";
+                self.error(
+                    name,
+                    title,
+                    "whoever knows such an address can write there, so it is a secret",
+                    remedy,
+                );
+                None
+            }
+        }
+    }
+
+    fn known<N>(
+        &mut self,
+        list: &[At<String>],
+        what: &str,
+        names: &BTreeSet<String>,
+        make: fn(&str) -> Result<N, crate::domain::name::NameError>,
+    ) -> Vec<N> {
+        let mut found = Vec::new();
+        for word in list {
+            match make(&word.value).ok().filter(|_| names.contains(&word.value)) {
+                Some(name) => found.push(name),
+                None => {
+                    let known: Vec<&str> = names.iter().map(String::as_str).collect();
+                    let title = format!("there is no {what} `{}`", word.value);
+                    self.error(word, title, "a notifier names it", &remedy_for(&word.value, &known, what));
+                }
+            }
+        }
+        found
+    }
+
+    pub(super) fn heartbeat(&mut self, raw: raw::Heartbeat) -> Option<Heartbeat> {
+        let every = self.duration(raw.every.clone(), BEAT_LEAST, BEAT_DEFAULT);
+        let allow_private = raw.allow_private.is_some_and(|allow| allow.value);
+        let Some(url) = raw.url else {
+            if let Some(place) = &raw.every {
+                let remedy = "write `url = { credential = \"NAME\" }`, or remove the table";
+                self.error(place, "`heartbeat` has no `url`".into(), "nobody is told", remedy);
+            }
+            return None;
+        };
+        let url = self.secret("url", url)?;
+        Some(Heartbeat { url, every, allow_private })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Settings;
+    use super::*;
+
+    const REST: &str = "timezone = \"UTC\"\n[accounts.main]\nregion = \"KR\"\n[groups.web]\nservers = [\"1\"]\n\
+                        [rules.office]\nhours = \"MON-FRI 09:00-18:00\"\nrun = [\"web\"]\n";
+
+    fn read(text: &str) -> Result<Settings, Vec<String>> {
+        let read = Settings::read(&format!("{REST}{text}"));
+        read.map(|loaded| loaded.settings).map_err(|problems| {
+            problems
+                .into_iter()
+                .map(|problem| format!("{}: {}; {}", problem.title, problem.cause, problem.remedy))
+                .collect()
+        })
+    }
+
+    #[test]
+    fn a_notifier_is_read_with_all_that_it_says_and_what_it_leaves_out() {
+        let settings = read(
+            "[notify.chat]\nkind = \"slack\"\nurl = { env = \"CHAT\" }\n\
+             [notify.pager]\nkind = \"webhook\"\nurl = { file = \"/u\" }\nsecret = { credential = \"s\" }\n\
+             on = [\"failed\", \"override\"]\nleast = \"needs-a-person\"\nrules = \"office\"\ngroups = [\"web\"]\n\
+             digest = \"2m\"\nallow_private = true\n\
+             [notify.mail]\nkind = \"command\"\ncommand = [\"/bin/mail\", \"ops\"]\n\
+             [heartbeat]\nurl = { env = \"BEAT\" }\nevery = \"30s\"\n",
+        )
+        .unwrap();
+
+        let of = |name: &str| &settings.notifiers[&NotifyName::new(name).unwrap()];
+        let chat = of("chat");
+        assert_eq!(chat.kind, NotifyKind::Slack { url: SecretSource::Env("CHAT".into()) });
+        assert_eq!((chat.digest, chat.allow_private), (DIGEST_DEFAULT, false));
+        assert!(!chat.interest.kinds.contains(&NoticeKind::Override) && chat.interest.kinds.len() == 7);
+        let pager = of("pager");
+        assert!(
+            matches!(&pager.kind, NotifyKind::Webhook { secret: Some(SecretSource::Credential(name)), .. } if name == "s")
+        );
+        assert_eq!(pager.interest.kinds, [NoticeKind::Failed, NoticeKind::Override]);
+        assert_eq!(
+            (pager.interest.least, pager.digest, pager.allow_private),
+            (Urgency::NeedsAPerson, Duration::from_mins(2), true)
+        );
+        assert_eq!((pager.interest.rules.len(), pager.interest.groups.len()), (1, 1));
+        assert_eq!(of("mail").kind, NotifyKind::Command { command: vec!["/bin/mail".into(), "ops".into()] });
+        let beat = Heartbeat {
+            url: SecretSource::Env("BEAT".into()),
+            every: Duration::from_secs(30),
+            allow_private: false,
+        };
+        assert_eq!(settings.heartbeat, Some(beat));
+        assert_eq!(read("").unwrap().heartbeat, None);
+    }
+
+    #[test]
+    fn mistakes_in_notifiers_are_told_with_the_remedy() {
+        let table = [
+            ("[notify.a]\n", "has no `kind`"),
+            ("[notify.a]\nkind = \"pigeon\"\n", "write one of \"slack\", \"webhook\", \"command\""),
+            ("[notify.a]\nkind = \"slack\"\n", "has no `url`"),
+            ("[notify.a]\nkind = \"slack\"\nurl = \"https://hooks.example/T0\"\n", "`url` holds a key"),
+            (
+                "[notify.a]\nkind = \"slack\"\nurl = { env = \"U\" }\nsecret = { env = \"S\" }\n",
+                "`secret` does not go with the kind",
+            ),
+            ("[notify.a]\nkind = \"command\"\n", "names no program"),
+            ("[notify.a]\nkind = \"command\"\ncommand = [\"mail\"]\n", "/full/path"),
+            (
+                "[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\nurl = { env = \"U\" }\n",
+                "`url` does not go with the kind",
+            ),
+            ("[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\non = []\n", "`on` is an empty list"),
+            (
+                "[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\non = [\"failure\"]\n",
+                "`failure` is not known here",
+            ),
+            (
+                "[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\nrules = [\"ofice\"]\n",
+                "did you mean `office`?",
+            ),
+            (
+                "[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\ngroups = [\"db\"]\n",
+                "there is no group `db`",
+            ),
+            ("[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\ndigest = \"2h\"\n", "write at most `1h`"),
+            (
+                "[notify.\"a b\"]\nkind = \"command\"\ncommand = [\"/m\"]\n",
+                "cannot be the name of a notifier",
+            ),
+            ("[heartbeat]\nevery = \"1m\"\n", "`heartbeat` has no `url`"),
+            ("[heartbeat]\nurl = { env = \"U\" }\nevery = \"1s\"\n", "10s"),
+        ];
+
+        for (text, words) in table {
+            let problems = read(text).expect_err(text).join("\n");
+            assert!(problems.contains(words), "{text}: {problems}");
+            assert!(!problems.contains("hooks.example"), "{problems}");
+        }
+    }
+}
