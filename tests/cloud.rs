@@ -168,6 +168,20 @@ async fn a_list_is_read_with_all_its_pages_and_a_long_one_goes_as_a_form() {
 }
 
 #[tokio::test]
+async fn tagged_resources_are_read_up_to_the_page_that_says_it_is_the_last() {
+    let (base, log) = sandbox(3, "").await;
+    let tag = sunup::domain::group::Tag { key: "env".into(), value: None };
+    let scope = Scope { vpcs: None, tags: [tag.clone()].into() };
+
+    let listed = client(&base).list(&scope, Duration::from_secs(5)).await;
+
+    let inventory = listed.result.unwrap();
+    assert_eq!(inventory.servers.len(), 3);
+    assert!(inventory.tagged[&tag].as_ref().unwrap().is_empty(), "no server carries it");
+    assert_eq!(log.count("\"resources\""), 1);
+}
+
+#[tokio::test]
 async fn a_mutating_request_is_sent_once_whatever_comes_of_it() {
     let table = [
         ("do = \"reset\"\neffect = \"before\"", "unanswered"),
@@ -250,6 +264,16 @@ async fn a_clock_that_is_off_corrects_signing_after_the_first_answer_and_nothing
     assert!(second.result.is_ok(), "{:?}", second.result);
     let ClockVerdict::Differs(difference) = second.clock else { panic!("{:?}", second.clock) };
     assert!((3598..=3602).contains(&difference.as_secs()), "{difference}");
+}
+
+#[tokio::test]
+async fn the_end_of_the_access_key_id_in_use_is_shown_and_of_no_keys_nothing() {
+    let shown = |keys| client_with("http://127.0.0.1:1", Arc::new(SystemClock), keys).key_shown();
+    let long =
+        KeyPair { access: SecretString::from("ABCDEFGHIJKLMNOP1234"), secret: SecretString::from("secret") };
+
+    assert_eq!(shown(Ok(long)).as_deref(), Some("…1234"));
+    assert_eq!((shown(keys()), shown(Err("there are none".into()))), (None, None));
 }
 
 #[tokio::test]
@@ -439,7 +463,10 @@ async fn the_keys_of_a_role_are_renewed_before_they_end_and_held_while_they_cann
     };
     let count = || asked.load(std::sync::atomic::Ordering::Relaxed);
 
+    assert!(role.in_use().is_none());
     assert_eq!((id("09:00:00").await.unwrap().as_str(), count()), ("first", 1));
+    let in_use = || role.in_use().map(|keys| keys.access.expose_secret().to_owned());
+    assert_eq!(in_use().as_deref(), Some("first"));
     assert_eq!((id("09:49:59").await.unwrap().as_str(), count()), ("first", 1), "held");
     assert_eq!(id("09:50:00").await.unwrap(), "first", "what is good is used while new ones are fetched");
     let fetched = async {

@@ -124,6 +124,17 @@ mod tests {
     }
 
     #[test]
+    fn a_list_may_be_asked_for_by_vpc_address_and_page() {
+        let parameters =
+            Parameters::of_region("KR").vpc("75").address("10.0.0.5".parse().unwrap()).page(2, 100);
+
+        let wire = wire("https://h", Operation::List, &parameters);
+
+        let query = "regionCode=KR&vpcNo=75&ip=10.0.0.5&pageNo=2&pageSize=100";
+        assert!(wire.target.contains(query), "{}", wire.target);
+    }
+
+    #[test]
     fn only_letters_digits_and_hyphens_stand_in_a_query_as_they_are() {
         assert!(is_plain("vpc-1A"));
         for odd in ["", "a b", "a&pageNo=2", "서울", "a=b", "a%41"] {

@@ -107,6 +107,14 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_nest_just_so_deep() {
+        let nested = |depth: usize| format!("{}x{}", "<a>".repeat(depth), "</a>".repeat(depth));
+
+        assert!(tree(nested(DEPTH_MAX - 1).as_bytes()).is_some());
+        assert_eq!(tree(nested(DEPTH_MAX).as_bytes()), None);
+    }
+
+    #[test]
     fn what_is_neither_gives_nothing() {
         let deep = "<a>".repeat(200);
         let bomb = "<!DOCTYPE x [<!ENTITY a \"aa\">]><x>&a;</x>";
