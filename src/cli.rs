@@ -13,6 +13,7 @@ mod heartbeat;
 mod history;
 mod host;
 mod keep;
+mod listener;
 mod load;
 mod manual;
 mod notify;

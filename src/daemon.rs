@@ -19,6 +19,7 @@ mod io;
 pub mod keeps;
 mod lines;
 pub mod listing;
+mod measure;
 pub mod overrides;
 mod probes;
 pub mod rate;

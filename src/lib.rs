@@ -7,6 +7,7 @@ pub mod audit;
 pub mod cli;
 pub mod daemon;
 pub mod domain;
+pub mod http;
 pub mod planted;
 pub mod ports;
 pub mod sandbox;

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod cloud;
 pub mod host;
+pub mod meter;
 pub mod notifier;
 pub mod prober;
 pub mod store;

@@ -18,6 +18,7 @@ pub mod sources;
 pub mod uptime;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -200,6 +201,8 @@ pub struct Settings {
     pub notifiers: BTreeMap<NotifyName, Notify>,
     /// Who is told that the program is alive.
     pub heartbeat: Option<Heartbeat>,
+    /// Where those who watch may ask.
+    pub http: Option<Http>,
     /// What the calendars rest on beside the text.
     pub sources: Sources,
     /// Where the journal is.
@@ -249,6 +252,24 @@ pub enum NotifyKind {
         /// Its full path, and arguments.
         command: Vec<String>,
     },
+}
+
+/// The listener for those who watch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// Where it listens.
+    pub listen: Listen,
+    /// Where the token is that a request must bring, if one is asked for.
+    pub token: Option<SecretSource>,
+}
+
+/// Where the listener listens: what is not of this machine cannot reach it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// An address of loopback.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
 }
 
 /// A dead man's switch: somebody who is told regularly that the program is alive, and who raises an alarm when that stops.

@@ -56,7 +56,7 @@ fn the_example_configuration_is_valid_and_every_key_in_it_is_known() {
 #[test]
 fn every_toml_example_in_the_documents_is_valid() {
     let mut checked = 0;
-    for path in ["README.md", "docs/configuration.md", "docs/notices.md"] {
+    for path in ["README.md", "docs/configuration.md", "docs/notices.md", "docs/metrics.md"] {
         let document = text(path);
         for block in document.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();
@@ -140,6 +140,53 @@ fn the_exit_codes_of_the_help_are_those_of_the_program() {
         assert!(help.split(['\n', ' ']).any(|word| word == code), "{code} is not in the help");
     }
     insta::assert_snapshot!("help", help);
+}
+
+#[test]
+fn dashboard_and_alerts_name_only_metrics_that_there_are_and_the_page_names_all() {
+    use sunup::domain::name::{Action, RuleName};
+    use sunup::domain::outcome::{Outcome, ReasonKind, RunOutcome};
+    use sunup::http::metrics::Metrics;
+    use sunup::ports::meter::{Happening, Meter};
+    let settings = Settings::read(&text("config/sunup.toml")).unwrap().settings;
+    let (metrics, rule, at) = (Metrics::new(), RuleName::new("r").unwrap(), jiff::Timestamp::UNIX_EPOCH);
+    let (rule, action, second) = (&rule, Action::Start, SignedDuration::from_secs(1));
+    let (outcome, took) = (&Outcome::Started, Some(second));
+    for happening in [
+        Happening::RunBegan { action, late: second },
+        Happening::RunEnded { rule: Some(rule), action, outcome: RunOutcome::Done, ended: at },
+        Happening::Missed { rule, action, cause: ReasonKind::Down, count: 1 },
+        Happening::TargetEnded { action, outcome, took },
+        Happening::Asked { action },
+        Happening::Answered { result: "accepted", status: Some(200) },
+    ] {
+        metrics.note(happening);
+    }
+    let status =
+        serde_json::json!({"accounts": [{"account": "main", "accepted_at": "2026-11-23T08:50:00Z"}]});
+    let shown = metrics.text(&status, &settings, at, Some(1));
+    let samples = shown.lines().filter(|line| !line.starts_with('#'));
+    let names: std::collections::BTreeSet<&str> =
+        samples.map(|line| line.split(['{', ' ']).next().unwrap()).collect();
+    let used = |document: &str| {
+        let words = document.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        words.filter(|word| word.starts_with("sunup_")).map(str::to_owned).collect::<Vec<String>>()
+    };
+
+    let dashboard: serde_json::Value = serde_json::from_str(&text("config/grafana-dashboard.json")).unwrap();
+    for document in [dashboard.to_string(), text("config/prometheus-alerts.yml")] {
+        let used = used(&document);
+        assert!(used.len() > 5);
+        for name in used {
+            assert!(names.contains(name.as_str()), "there is no metric {name}");
+        }
+    }
+    let page = used(&text("docs/metrics.md"));
+    for name in names {
+        let base =
+            ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
+        assert!(page.iter().any(|word| word == base), "docs/metrics.md lacks {base}");
+    }
 }
 
 /// What a command of the program prints.

@@ -4,7 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
+use sha2::{Digest, Sha256};
 
 use super::environment;
 use crate::settings::secret::SecretSource;
@@ -55,6 +56,14 @@ pub fn fetch(source: &SecretSource) -> Result<SecretString, SecretError> {
         return Err(failed("it is empty or has spaces in it".into(), "put the key alone on one line".into()));
     }
     Ok(SecretString::from(text))
+}
+
+/// The digest of a secret (SHA-256), to compare with.
+///
+/// # Errors
+/// As [`fetch`].
+pub fn digest(source: &SecretSource) -> Result<[u8; 32], SecretError> {
+    fetch(source).map(|secret| Sha256::digest(secret.expose_secret().as_bytes()).into())
 }
 
 fn read_private(path: &Path) -> Result<String, (String, String)> {

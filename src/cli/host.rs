@@ -16,6 +16,7 @@ use crate::adapters::probe::NetworkProber;
 use crate::daemon::engine::{AccountLine, Beat, Engine, INPUTS_MAX, Input, Mode, Parts, RELEASED};
 use crate::domain::name::AccountName;
 use crate::ports::clock::Clock;
+use crate::ports::meter::{Meter, Uncounted};
 use crate::ports::notifier::Notifier;
 use crate::ports::store::Store;
 use crate::settings::Settings;
@@ -31,6 +32,7 @@ pub(super) struct Setup {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) notifier: Arc<dyn Notifier>,
+    pub(super) meter: Arc<dyn Meter>,
     pub(super) alive: Box<dyn FnMut(&Beat) + Send>,
     pub(super) alive_every: Option<Duration>,
     /// Has calendar files looked at.
@@ -55,6 +57,7 @@ impl Setup {
             clock,
             store,
             notifier: Arc::new(LogNotifier),
+            meter: Arc::new(Uncounted),
             alive: Box::new(|_| {}),
             alive_every: None,
             reread: Box::new(|| {}),
@@ -86,6 +89,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
         clock: setup.clock,
         store: setup.store,
         notifier: setup.notifier,
+        meter: setup.meter,
         prober: Arc::new(NetworkProber::new()),
         host: Arc::new(Machine),
         io: Handle::current(),

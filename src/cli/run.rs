@@ -1,7 +1,7 @@
 //! `sunup run`: the daemon.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,9 +10,10 @@ use tokio::sync::mpsc;
 
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
+use super::listener::Watched;
 use super::notify::tester;
 use super::renew::{Renewal, calendar_problem};
-use super::{Common, heartbeat, load, show, world};
+use super::{Common, heartbeat, listener, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::logging;
 use crate::adapters::notify::office::News;
@@ -21,6 +22,7 @@ use crate::daemon::control::{self, Control, ReloadFn};
 use crate::daemon::engine::{Input, Mode, config_text};
 use crate::daemon::signals::{self, Wanted};
 use crate::daemon::systemd;
+use crate::http::metrics::Metrics;
 use crate::ports::clock::Clock;
 use crate::ports::store::{Store, StoreError, StoredConfig, Turn};
 use crate::settings::sources::Sources;
@@ -75,8 +77,10 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let (look, looks) = mpsc::channel(1);
     let in_force = Arc::new(Mutex::new(Arc::clone(&settings)));
     let news = News::open(outbox(&journal), Arc::clone(&in_force), Arc::clone(&clock));
+    let metrics = Arc::new(Metrics::new());
     let mut hosted = host(Setup {
         notifier: Arc::new(news),
+        meter: metrics.clone(),
         old_settings: beginning.old,
         config_problem: beginning.problem,
         calendar_problem: calendar_problem(&beginning.stale),
@@ -91,7 +95,7 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let renewal = Renewal {
         path,
         inputs: hosted.inputs.clone(),
-        clock,
+        clock: Arc::clone(&clock),
         in_force: Arc::clone(&in_force),
         one_at_a_time: Arc::default(),
     };
@@ -99,7 +103,8 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     let tests = tester(Arc::clone(&in_force), Arc::clone(&renewal.clock));
     let reload = renewal.reloader();
     let socket = load::socket(common);
-    tokio::spawn(heartbeat::run(Arc::clone(&in_force), hosted.inputs.clone()));
+    let inputs = hosted.inputs.clone();
+    be_watched(Watched { metrics, inputs, settings: Arc::clone(&in_force), clock, journal }).await;
     let control = Control {
         tests,
         inputs: hosted.inputs.clone(),
@@ -118,6 +123,16 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     ended?;
     tracing::info!("sunup has ended");
     Ok(Exit::Done)
+}
+
+/// Lets others see how things are: the listener, where there is one, and the heartbeat.
+async fn be_watched(watched: Watched) {
+    let (settings, inputs) = (Arc::clone(&watched.settings), watched.inputs.clone());
+    let http = settings.lock().unwrap_or_else(PoisonError::into_inner).http.clone();
+    if let Some(http) = http {
+        listener::listen(&http, watched).await;
+    }
+    tokio::spawn(heartbeat::run(settings, inputs));
 }
 
 /// The journal. `None` if it cannot be opened and the file is broken too, which is shown: without a journal there is nothing to fall back

@@ -26,6 +26,14 @@ pub(super) struct File {
     pub(super) log: Log,
     pub(super) notify: Vec<(At<String>, Notify)>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) http: Http,
+}
+
+/// `[http]`.
+#[derive(Debug, Default)]
+pub(super) struct Http {
+    pub(super) listen: Option<At<String>>,
+    pub(super) token: Option<At<Secret>>,
 }
 
 /// `[notify.NAME]`.

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Problem, did_you_mean};
 use super::raw::{
-    Account, At, Calendar, Checks, File, Group, Heartbeat, Limits, Log, Notify, Probe, Rule, Secret,
+    Account, At, Calendar, Checks, File, Group, Heartbeat, Http, Limits, Log, Notify, Probe, Rule, Secret,
     SecretPlace, Store,
 };
 
@@ -47,6 +47,7 @@ fn file(mut top: Table<'_, '_>) -> File {
         log: top.single("log", log),
         notify: top.named("notify", "notifier", notify),
         heartbeat: top.single("heartbeat", heartbeat),
+        http: top.single("http", http),
     }
 }
 
@@ -63,6 +64,10 @@ fn notify(table: &mut Table<'_, '_>) -> Notify {
         digest: table.get("digest"),
         allow_private: table.get("allow_private"),
     }
+}
+
+fn http(table: &mut Table<'_, '_>) -> Http {
+    Http { listen: table.get("listen"), token: table.secret("token") }
 }
 
 fn heartbeat(table: &mut Table<'_, '_>) -> Heartbeat {

@@ -106,6 +106,7 @@ impl Resolver<'_> {
         let checks = self.checks(file.checks);
         let notifiers = self.notifiers(file.notify, &rule_names, &group_names);
         let heartbeat = self.heartbeat(file.heartbeat);
+        let http = self.http(file.http);
         let (store, keep) = self.store(file.store);
         let (log_format, log_level) = self.log(file.log);
         Settings {
@@ -118,6 +119,7 @@ impl Resolver<'_> {
             checks,
             notifiers,
             heartbeat,
+            http,
             sources: std::mem::take(&mut self.sources),
             store,
             keep,

@@ -1,12 +1,14 @@
 //! From raw notifiers and the heartbeat to values that make sense.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::raw::{self, At};
 use super::resolve::{Resolver, remedy_for};
 use super::secret::SecretSource;
-use super::{Heartbeat, Notify, NotifyKind};
+use super::{Heartbeat, Http, Listen, Notify, NotifyKind};
 use crate::domain::name::{GroupName, NotifyName, RuleName};
 use crate::domain::notice::{Interest, NoticeKind, Urgency};
 
@@ -190,6 +192,42 @@ impl Resolver<'_> {
         found
     }
 
+    pub(super) fn http(&mut self, raw: raw::Http) -> Option<Http> {
+        let Some(listen) = raw.listen else {
+            if let Some(token) = &raw.token {
+                let remedy = "write `listen = \"127.0.0.1:7717\"`, or remove the table";
+                self.error(token, "`http` has no `listen`".into(), "nothing listens without it", remedy);
+            }
+            return None;
+        };
+        let remedy = "write `127.0.0.1:7717`, `[::1]:7717` or `unix:/run/sunup/http.sock`";
+        let place = match listen.value.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Listen::Unix(PathBuf::from(path)),
+            Some(_) => {
+                let title = format!("`{}` is no place to listen", listen.value);
+                self.error(&listen, title, "the path is not a full one", remedy);
+                return None;
+            }
+            None => match listen.value.parse::<SocketAddr>() {
+                Ok(address) if address.ip().is_loopback() => Listen::Tcp(address),
+                Ok(address) => {
+                    let title = format!("`{}` can be reached from other machines", address.ip());
+                    let cause = "what is told there is for this machine alone";
+                    let remedy = format!("{remedy}, and let a proxy with TLS pass it on");
+                    self.error(&listen, title, cause, &remedy);
+                    return None;
+                }
+                Err(_) => {
+                    let title = format!("`{}` is no place to listen", listen.value);
+                    self.error(&listen, title, "it is no address with a port", remedy);
+                    return None;
+                }
+            },
+        };
+        let token = raw.token.and_then(|token| self.secret("token", token));
+        Some(Http { listen: place, token })
+    }
+
     pub(super) fn heartbeat(&mut self, raw: raw::Heartbeat) -> Option<Heartbeat> {
         let every = self.duration(raw.every.clone(), BEAT_LEAST, BEAT_DEFAULT);
         let allow_private = raw.allow_private.is_some_and(|allow| allow.value);
@@ -257,7 +295,12 @@ mod tests {
             allow_private: false,
         };
         assert_eq!(settings.heartbeat, Some(beat));
-        assert_eq!(read("").unwrap().heartbeat, None);
+        assert_eq!((read("").unwrap().heartbeat, read("").unwrap().http), (None, None));
+        let listens =
+            |text: &str| read(&format!("[http]\nlisten = \"{text}\"\n")).unwrap().http.unwrap().listen;
+        assert_eq!(listens("127.0.0.1:7717"), Listen::Tcp("127.0.0.1:7717".parse().unwrap()));
+        assert_eq!(listens("[::1]:0"), Listen::Tcp("[::1]:0".parse().unwrap()));
+        assert_eq!(listens("unix:/run/x"), Listen::Unix("/run/x".into()));
     }
 
     #[test]
@@ -295,6 +338,13 @@ mod tests {
                 "[notify.\"a b\"]\nkind = \"command\"\ncommand = [\"/m\"]\n",
                 "cannot be the name of a notifier",
             ),
+            ("[http]\nlisten = \"0.0.0.0:7717\"\n", "can be reached from other machines"),
+            ("[http]\nlisten = \"10.0.0.1:7717\"\n", "a proxy with TLS"),
+            ("[http]\nlisten = \"7717\"\n", "is no place to listen"),
+            ("[http]\nlisten = \"localhost:7717\"\n", "no address with a port"),
+            ("[http]\nlisten = \"unix:run/x\"\n", "not a full one"),
+            ("[http]\ntoken = { env = \"T\" }\n", "`http` has no `listen`"),
+            ("[http]\nlisten = \"127.0.0.1:1\"\ntoken = \"abc\"\n", "`token` holds a key"),
             ("[heartbeat]\nevery = \"1m\"\n", "`heartbeat` has no `url`"),
             ("[heartbeat]\nurl = { env = \"U\" }\nevery = \"1s\"\n", "10s"),
         ];

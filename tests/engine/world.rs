@@ -235,6 +235,7 @@ impl World {
             clock,
             store,
             notifier: Arc::new(Ear(Arc::clone(&self.outside))),
+            meter: Arc::new(sunup::ports::meter::Uncounted),
             prober: Arc::new(Knocker(Arc::clone(&self.outside))),
             host: Arc::new(Home),
             io: tokio::runtime::Handle::current(),

@@ -8,6 +8,7 @@ mod doctor;
 mod groups;
 mod keeps;
 mod kills;
+mod listener;
 mod main_path;
 mod news;
 mod pauses;

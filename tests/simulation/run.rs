@@ -151,6 +151,7 @@ impl Simulation {
             clock,
             store: Arc::new(Disk { outside: outside.clone(), journal: self.journal.clone() }),
             notifier: Arc::new(outside.clone()),
+            meter: Arc::new(sunup::ports::meter::Uncounted),
             prober: Arc::new(outside.clone()),
             host: Arc::new(outside.clone()),
             io: tokio::runtime::Handle::current(),

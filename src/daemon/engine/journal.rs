@@ -5,6 +5,7 @@ use crate::daemon::absence::Absence;
 use crate::daemon::book::Draft;
 use crate::daemon::claims;
 use crate::daemon::lines::{self, Line};
+use crate::daemon::measure::measure;
 use crate::daemon::view;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::ports::notifier::{NoticeKind, Urgency};
@@ -37,6 +38,7 @@ impl Engine {
         self.claims_seen |= !draft.command_runs.is_empty();
         // What was seen comes before what is asked because of it.
         draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
+        measure(self.parts.meter.as_ref(), &draft.lines, &draft.turn);
         lines::emit_all(&draft.lines);
         draft.lines.clear();
         for notice in draft.notices.drain(..) {

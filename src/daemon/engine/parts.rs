@@ -19,6 +19,7 @@ use crate::domain::retry::Answer;
 use crate::ports::clock::Clock;
 use crate::ports::cloud::{Exchange, Inventory, ReadError, Scope, ServerView};
 use crate::ports::host::Host;
+use crate::ports::meter::Meter;
 use crate::ports::notifier::Notifier;
 use crate::ports::prober::Prober;
 use crate::ports::store::{Store, StoreError};
@@ -201,6 +202,8 @@ pub struct Parts {
     pub store: Arc<dyn Store>,
     /// Somebody to tell.
     pub notifier: Arc<dyn Notifier>,
+    /// Somebody who counts.
+    pub meter: Arc<dyn Meter>,
     /// Asks servers and services.
     pub prober: Arc<dyn Prober>,
     /// The machine that the program runs on.

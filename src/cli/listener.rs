@@ -1,0 +1,77 @@
+//! The HTTP listener of a daemon: bound at start, with what it may read.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::adapters::secrets;
+use crate::daemon::engine::Input;
+use crate::http::answers::{Sources, StatusFn};
+use crate::http::metrics::Metrics;
+use crate::http::server::{Bound, Doorkeeper};
+use crate::ports::clock::Clock;
+use crate::settings::{Http, Listen, Settings};
+
+/// How long the engine may take to answer: it answers between two turns.
+const TURN_LIMIT: Duration = Duration::from_secs(5);
+
+/// What the listener needs of the daemon.
+pub(super) struct Watched {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) settings: Arc<Mutex<Arc<Settings>>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) journal: PathBuf,
+}
+
+/// Starts to listen. What cannot be had is told, and the daemon goes on without: servers matter more than those who watch.
+pub(super) async fn listen(http: &Http, watched: Watched) {
+    let shown = match &http.listen {
+        Listen::Tcp(address) => address.to_string(),
+        Listen::Unix(path) => path.display().to_string(),
+    };
+    let token = match http.token.as_ref().map(secrets::digest).transpose() {
+        Ok(token) => token,
+        Err(error) => {
+            tracing::error!("nothing listens at {shown}: its token cannot be had: {error}");
+            return;
+        }
+    };
+    let bound = match Bound::to(&http.listen).await {
+        Ok(bound) => bound,
+        Err(error) => {
+            tracing::error!(
+                "nothing listens at {shown}: {error}; another program may have it, or name another place in `[http]`"
+            );
+            return;
+        }
+    };
+    let shown = bound.address().map_or(shown, |address| address.to_string());
+    tracing::info!(http.listen = shown, "metrics and health are at {shown}");
+    let door = Doorkeeper::new(&http.listen, token);
+    let path = watched.journal;
+    let sources = Sources {
+        metrics: watched.metrics,
+        status: status_of(watched.inputs),
+        settings: watched.settings,
+        clock: watched.clock,
+        journal: Arc::new(move || std::fs::metadata(&path).ok().map(|meta| meta.len())),
+    };
+    tokio::spawn(bound.serve(door, Arc::new(sources)));
+}
+
+fn status_of(inputs: mpsc::Sender<Input>) -> StatusFn {
+    Arc::new(move || {
+        let inputs = inputs.clone();
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let asked = async {
+                inputs.send(Input::Status(reply)).await.ok()?;
+                answer.await.ok()
+            };
+            tokio::time::timeout(TURN_LIMIT, asked).await.ok()?
+        })
+    })
+}
