@@ -1,7 +1,9 @@
 //! The command line: one file a command. Results on standard output, words about them on standard error.
 
+mod again;
 mod ask;
 mod audit;
+mod backup;
 mod check;
 mod client;
 mod demo;
@@ -69,7 +71,7 @@ struct Common {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon
-    Run,
+    Run(run::Options),
     /// Watch the daemon at work against the sandbox; needs nothing
     Demo(demo::Options),
     /// Serve an imitation of the NCP API to rehearse with
@@ -104,6 +106,10 @@ enum Command {
     Notify(notify::Options),
     /// Look for what is wrong on this machine, and say how to mend it; changes nothing
     Doctor,
+    /// Write a whole copy of the journal, beside a running daemon
+    Backup(backup::Backup),
+    /// Put such a copy in the journal's place; the daemon must not run
+    Restore(backup::Restore),
     /// Judge a journal, and a log of the cloud, by what sunup promises
     Audit(audit::Options),
     /// Print a script with which a shell completes commands and options
@@ -117,7 +123,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Run => run::main(&cli.common),
+        Command::Run(options) => run::main(&cli.common, &options),
         Command::Demo(options) => demo::main(&options),
         Command::Sandbox(options) => sandbox::main(&options),
         Command::Check(options) => check::main(&cli.common, &options),
@@ -135,6 +141,8 @@ pub fn main() -> ExitCode {
         Command::History(options) => history::main(&cli.common, &options),
         Command::Notify(options) => notify::main(&cli.common, &options),
         Command::Doctor => doctor::main(&cli.common),
+        Command::Backup(options) => backup::backup(&cli.common, &options),
+        Command::Restore(options) => backup::restore(&cli.common, &options),
         Command::Audit(options) => audit::main(&cli.common, &options),
         Command::Completions(options) => manual::completions(Cli::command(), &options),
         Command::Man(options) => manual::man(Cli::command(), &options),

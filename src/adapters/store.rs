@@ -1,5 +1,6 @@
 //! The journal on embedded SQLite.
 
+pub mod copy;
 mod history;
 mod lock;
 mod overrides;
@@ -53,7 +54,7 @@ impl SqliteStore {
         let writer = pool(path, options(path).create_if_missing(false), 1).await?;
         check_version(path, &writer).await?;
         migrate(path, &writer).await?;
-        let reader = pool(path, options(path).read_only(true), 2).await?;
+        let reader = pool(path, options_to_read(path), 2).await?;
         let place = lock::Place::of(path).map_err(|error| unusable(path, &error))?;
         Ok(Self { path: path.to_owned(), writer, reader, lock: Some((lock, place)) })
     }
@@ -66,7 +67,7 @@ impl SqliteStore {
         if !path.exists() {
             return Err(unusable(path, &"there is no such file"));
         }
-        let reader = pool(path, options(path).read_only(true), 1).await?;
+        let reader = pool(path, options_to_read(path), 1).await?;
         Ok(Self { path: path.to_owned(), writer: reader.clone(), reader, lock: None })
     }
 
@@ -159,6 +160,11 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
+}
+
+/// A copy is not in the mode of a journal until it is first written, and who only reads cannot change that.
+fn options_to_read(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(BUSY_TIMEOUT)
 }
 
 async fn pool(

@@ -18,9 +18,9 @@ use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::host::{Hosted, Setup, host};
 use super::value::list;
-use super::{Common, ask, dry, keep, load, show, world};
+use super::{Common, again, ask, dry, keep, load, show, world};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::store::{Holder, SqliteStore};
+use crate::adapters::store::{Holder, SqliteStore, copy};
 use crate::adapters::{environment, logging};
 use crate::daemon::control::{RunRequest, person_run};
 use crate::daemon::engine::{Input, Mode};
@@ -57,6 +57,9 @@ pub(super) struct Options {
     /// Pass `servers_per_run`, `requests_per_hour` and `on_growth` this once
     #[arg(long)]
     over_limit: bool,
+    /// Ask again for what did not come up in a run, by default the last start that failed, in order
+    #[arg(long, value_name = "RUN", num_args = 0..=1)]
+    failed: Option<Option<i64>>,
     /// Do it to servers that people keep as they are too
     #[arg(long)]
     break_keep: bool,
@@ -79,13 +82,27 @@ pub(super) fn main(common: &Common, action: Action, options: &Options) -> anyhow
 }
 
 async fn person(common: &Common, action: Action, options: &Options) -> anyhow::Result<Exit> {
-    if options.groups.is_empty() && options.server.is_empty() {
+    let (mut groups, mut servers) = (options.groups.clone(), options.server.clone());
+    if let Some(run) = options.failed {
+        if action == Action::Stop || !groups.is_empty() || !servers.is_empty() {
+            return Err(
+                Exit::Usage.with("--failed goes with start alone: the run says which servers are meant")
+            );
+        }
+        let left = again::left(common, run).await?;
+        show::word(&left.words);
+        (groups, servers) = (left.groups, left.servers);
+        if groups.is_empty() && servers.is_empty() {
+            return Ok(Exit::Done);
+        }
+    }
+    if groups.is_empty() && servers.is_empty() {
         return Err(Exit::Usage.with("name a group, or a server with --server"));
     }
     let request = RunRequest {
         action: action.word().to_owned(),
-        groups: options.groups.clone(),
-        servers: options.server.clone(),
+        groups,
+        servers,
         with_dependencies: options.with_dependencies,
         waive: waivers(action, options)?,
         who: environment::login_name(),
@@ -102,7 +119,7 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
     }
     match Client::find(&load::socket(common)).await? {
         Daemon::There(client) if options.until.is_some() => {
-            keep_too(&client, options).await?;
+            keep_too(&client, options, &request).await?;
             with_daemon(common, &client, &request).await
         }
         Daemon::Absent if options.until.is_some() => Err(Exit::Unavailable
@@ -113,13 +130,13 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
 }
 
 /// The keep that goes with a start.
-async fn keep_too(client: &Client, options: &Options) -> anyhow::Result<()> {
+async fn keep_too(client: &Client, options: &Options, request: &RunRequest) -> anyhow::Result<()> {
     let Some(until) = &options.until else { return Ok(()) };
     let settings = client.settings().await?;
     let zone = view::zone_of(Some(&settings), None);
     let until = ask::moment(until, &zone, SystemClock.now())?;
     let reason = options.reason.as_deref().unwrap_or_default();
-    keep::keep_on(client, &options.groups, &options.server, (until, reason), &zone).await
+    keep::keep_on(client, &request.groups, &request.servers, (until, reason), &zone).await
 }
 
 fn waivers(action: Action, options: &Options) -> anyhow::Result<Vec<String>> {
@@ -169,6 +186,11 @@ async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     let run = person_run(request, &settings, &Value::Null).map_err(|words| Exit::Usage.with(words))?;
     let journal = load::journal(&settings.store);
     become_owner(&journal)?;
+    if let Some(words) = copy::retired(&journal) {
+        return Err(
+            Exit::Config.with(format!("the journal `{}` is not to be used here: {words}", journal.display()))
+        );
+    }
     logging::begin(settings.log_format, LogLevel::Warn, settings.timezone.clone().unwrap_or(TimeZone::UTC));
     let store = Arc::new(open(&journal, request).await?);
     world::choose_tls();
@@ -242,7 +264,7 @@ async fn open(journal: &Path, request: &RunRequest) -> anyhow::Result<SqliteStor
 }
 
 /// Root goes on as the user that the journal belongs to, so that the daemon can write it afterwards.
-fn become_owner(journal: &Path) -> anyhow::Result<()> {
+pub(super) fn become_owner(journal: &Path) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
+use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc;
@@ -17,7 +19,7 @@ use super::{Common, heartbeat, listener, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::logging;
 use crate::adapters::notify::office::News;
-use crate::adapters::store::{Holder, SqliteStore};
+use crate::adapters::store::{Holder, SqliteStore, copy};
 use crate::daemon::control::{self, Control, ReloadFn};
 use crate::daemon::engine::{Input, Mode, config_text};
 use crate::daemon::signals::{self, Wanted};
@@ -45,20 +47,28 @@ fn read(path: &Path, last_good: Option<&Sources>) -> anyhow::Result<Loaded> {
     load::parse(&text, path, last_good).map_err(|problems| load::not_valid(&problems, &text, path))
 }
 
-pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
+#[derive(Args)]
+pub(super) struct Options {
+    /// Go on with a journal that `sunup backup --retire` has handed to another host
+    #[arg(long)]
+    adopt: bool,
+}
+
+pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(daemon(common));
+    let ended = runtime.block_on(daemon(common, options));
     // A read of the cloud may be under way; it changes nothing, so nobody waits for it.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn daemon(common: &Common) -> anyhow::Result<Exit> {
+async fn daemon(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let path = load::path(common);
     let read = read(&path, None);
     begin_to_log(read.as_ref().ok().map(|loaded| &loaded.settings));
     let location = Settings::store_of(&std::fs::read_to_string(&path).unwrap_or_default());
     let journal = load::journal(&location);
+    mind_mark(&journal, options)?;
     let Some(store) = opened(&journal, &read).await? else {
         return Ok(Exit::Config);
     };
@@ -123,6 +133,21 @@ async fn daemon(common: &Common) -> anyhow::Result<Exit> {
     ended?;
     tracing::info!("sunup has ended");
     Ok(Exit::Done)
+}
+
+/// A journal that another host has now is not gone on with: both would start and stop the same servers.
+fn mind_mark(journal: &Path, options: &Options) -> anyhow::Result<()> {
+    let Some(words) = copy::retired(journal) else { return Ok(()) };
+    if !options.adopt {
+        return Err(Exit::Config.with(format!(
+            "the journal `{}` is not to be used here: {words}. Once the other host is off for good: `sunup run --adopt`",
+            journal.display()
+        )));
+    }
+    copy::adopt(journal)
+        .with_context(|| format!("the mark beside `{}` cannot be removed", journal.display()))?;
+    tracing::warn!("the journal is gone on with here: {words}, and --adopt lifts that");
+    Ok(())
 }
 
 /// Lets others see how things are: the listener, where there is one, and the heartbeat.

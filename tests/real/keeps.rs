@@ -110,3 +110,35 @@ fn a_skip_takes_one_occurrence_out_and_mistakes_are_told_with_the_remedy() {
         assert!(shown.contains(words), "{arguments:?}: {shown}");
     }
 }
+
+#[test]
+fn start_failed_mends_a_failed_morning_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let faults = folder.path().join("faults.toml");
+    // The database is refused at first, so that nothing of the morning comes up.
+    std::fs::write(
+        &faults,
+        "[[fault]]\non = \"startServerInstances\"\nserver = \"1001\"\ntimes = 1\ndo = \"status\"\nstatus = 403\ncode = \"230\"\n",
+    )
+    .unwrap();
+    let bench = Bench::new(&["--boot", "1s..1s", "--faults", faults.to_str().unwrap()]);
+    bench.configure(
+        "[groups.db]\nservers = [\"1001\"]\n[groups.web]\nservers = [\"1002\", \"1003\"]\nafter = [\"db\"]\n",
+    );
+    let _daemon = bench.daemon_in_force();
+    let none = bench.output(&["start", "--failed"]);
+    let failed = bench.output(&["start", "db", "web"]);
+
+    let mended = shown(&bench, &["start", "--failed"]);
+    let again = shown(&bench, &["start", "--failed", "2"]);
+
+    assert_eq!((none.status.code(), failed.status.code()), (Some(2), Some(3)));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("no start has failed lately"));
+    assert!(mended.contains("of run 1 these did not come up: 1001 (srv-1001), 1002"), "{mended}");
+    assert!(mended.contains("run 2: done"), "{mended}");
+    assert!(again.contains("run 2 has left nothing"), "{again}");
+    let asked: Vec<String> =
+        bench.requests("startServerInstances").iter().map(|request| request["servers"].to_string()).collect();
+    assert_eq!(asked, ["[\"1001\"]", "[\"1001\"]", "[\"1002\",\"1003\"]"], "the database comes first");
+    bench.audit();
+}

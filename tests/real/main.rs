@@ -1,5 +1,6 @@
 //! Tests of the shipped binary over loopback. They wait on conditions, each with a hang limit.
 
+mod backups;
 mod calendars;
 mod commands;
 mod configuration;
