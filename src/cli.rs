@@ -14,6 +14,7 @@ mod groups;
 mod heartbeat;
 mod history;
 mod host;
+mod init;
 mod keep;
 mod listener;
 mod load;
@@ -76,6 +77,8 @@ enum Command {
     Demo(demo::Options),
     /// Serve an imitation of the NCP API to rehearse with
     Sandbox(sandbox::Options),
+    /// Write a first configuration, from the servers that the account has
+    Init(init::Options),
     /// Read the configuration and report every problem; touches nothing
     Check(check::Options),
     /// Show the coming occurrences
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Run(options) => run::main(&cli.common, &options),
         Command::Demo(options) => demo::main(&options),
         Command::Sandbox(options) => sandbox::main(&options),
+        Command::Init(options) => init::main(&cli.common, &options),
         Command::Check(options) => check::main(&cli.common, &options),
         Command::Reload => reload::main(&cli.common),
         Command::Plan(options) => plan::main(&cli.common, &options),

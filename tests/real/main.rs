@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod disk;
 mod doctor;
+mod first_steps;
 mod groups;
 mod keeps;
 mod kills;
