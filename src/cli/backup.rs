@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::client::{Client, Daemon};
 use super::exit::Exit;
-use super::person::become_owner;
 use super::{Common, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
@@ -47,16 +46,16 @@ pub(super) fn backup(common: &Common, options: &Backup) -> anyhow::Result<Exit> 
         {
             return Err(Exit::Held.with("the daemon runs: `systemctl disable --now sunup` first, so that nothing is done after the copy"));
         }
-        let store = SqliteStore::open_to_read(&journal).await?;
-        store.copy_to(&options.file).await?;
+        if options.retire {
+            let at = SystemClock.now();
+            let words =
+                format!("it was retired at {at} by {}, and another host has it", environment::login_name());
+            copy::retire(&journal, &options.file, &words).await?;
+        } else {
+            SqliteStore::open_to_read(&journal).await?.copy_to(&options.file).await?;
+        }
         Ok(())
     })?;
-    if options.retire {
-        let at = SystemClock.now();
-        let words =
-            format!("it was retired at {at} by {}, and another host has it", environment::login_name());
-        copy::retire(&journal, &words)?;
-    }
     if common.json {
         show::line(
             &json!({"backup": options.file, "journal": journal, "retired": options.retire}).to_string(),
@@ -72,7 +71,6 @@ pub(super) fn backup(common: &Common, options: &Backup) -> anyhow::Result<Exit> 
 
 pub(super) fn restore(common: &Common, options: &Restore) -> anyhow::Result<Exit> {
     let journal = load::journal(&place(common));
-    become_owner(&journal)?;
     let stamp = SystemClock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
     let aside = wait(async { Ok(SqliteStore::put_back(&options.file, &journal, &stamp).await?) })?;
     if common.json {

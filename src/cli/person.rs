@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Args;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use jiff::tz::TimeZone;
@@ -118,13 +119,9 @@ async fn person(common: &Common, action: Action, options: &Options) -> anyhow::R
         return Err(Exit::Usage.with("--until goes with start; `sunup keep … off --until` keeps servers off"));
     }
     match Client::find(&load::socket(common)).await? {
-        Daemon::There(client) if options.until.is_some() => {
-            keep_too(&client, options, &request).await?;
-            with_daemon(common, &client, &request).await
-        }
         Daemon::Absent if options.until.is_some() => Err(Exit::Unavailable
             .with("no daemon is running, and only one can keep servers on: start it, or leave --until out")),
-        Daemon::There(client) => with_daemon(common, &client, &request).await,
+        Daemon::There(client) => with_daemon(common, &client, options, &request).await,
         Daemon::Absent => alone(common, &request).await,
     }
 }
@@ -160,9 +157,18 @@ fn confirmed(request: &RunRequest) -> anyhow::Result<bool> {
     Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
-async fn with_daemon(common: &Common, client: &Client, request: &RunRequest) -> anyhow::Result<Exit> {
+async fn with_daemon(
+    common: &Common,
+    client: &Client,
+    options: &Options,
+    request: &RunRequest,
+) -> anyhow::Result<Exit> {
     let claimed = client.post("/v1/runs", request).await?;
     let id = claimed.get("run").and_then(Value::as_i64).unwrap_or(0);
+    let kept = keep_too(client, options, request).await;
+    kept.with_context(|| {
+        format!("run {id} has begun all the same; what `sunup status` does not show as kept is not kept")
+    })?;
     let mut progress = Progress::new(common, id);
     let mut signals = signals::Stream::new()?;
     loop {
@@ -186,13 +192,11 @@ async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     let run = person_run(request, &settings, &Value::Null).map_err(|words| Exit::Usage.with(words))?;
     let journal = load::journal(&settings.store);
     become_owner(&journal)?;
-    if let Some(words) = copy::retired(&journal) {
-        return Err(
-            Exit::Config.with(format!("the journal `{}` is not to be used here: {words}", journal.display()))
-        );
-    }
+    refuse_retired(&journal)?;
     logging::begin(settings.log_format, LogLevel::Warn, settings.timezone.clone().unwrap_or(TimeZone::UTC));
     let store = Arc::new(open(&journal, request).await?);
+    // It may have been marked while the lock was waited for.
+    refuse_retired(&journal)?;
     world::choose_tls();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let settings = Arc::new(settings);
@@ -235,6 +239,16 @@ async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
+fn refuse_retired(journal: &Path) -> anyhow::Result<()> {
+    match copy::retired(journal) {
+        Some(words) => {
+            Err(Exit::Config
+                .with(format!("the journal `{}` is not to be used here: {words}", journal.display())))
+        }
+        None => Ok(()),
+    }
+}
+
 async fn give_up(hosted: &mut Hosted) -> anyhow::Result<Exit> {
     show::word(
         "ending: requests on the wire are waited for; nobody goes on with this run until a daemon or command runs again",
@@ -264,7 +278,7 @@ async fn open(journal: &Path, request: &RunRequest) -> anyhow::Result<SqliteStor
 }
 
 /// Root goes on as the user that the journal belongs to, so that the daemon can write it afterwards.
-pub(super) fn become_owner(journal: &Path) -> anyhow::Result<()> {
+fn become_owner(journal: &Path) -> anyhow::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }

@@ -68,8 +68,7 @@ async fn daemon(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     begin_to_log(read.as_ref().ok().map(|loaded| &loaded.settings));
     let location = Settings::store_of(&std::fs::read_to_string(&path).unwrap_or_default());
     let journal = load::journal(&location);
-    mind_mark(&journal, options)?;
-    let Some(store) = opened(&journal, &read).await? else {
+    let Some(store) = opened(&journal, &read, options).await? else {
         return Ok(Exit::Config);
     };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -162,9 +161,18 @@ async fn be_watched(watched: Watched) {
 
 /// The journal. `None` if it cannot be opened and the file is broken too, which is shown: without a journal there is nothing to fall back
 /// on, so the file is what has to be mended first.
-async fn opened(journal: &Path, read: &anyhow::Result<Loaded>) -> anyhow::Result<Option<Arc<SqliteStore>>> {
+async fn opened(
+    journal: &Path,
+    read: &anyhow::Result<Loaded>,
+    options: &Options,
+) -> anyhow::Result<Option<Arc<SqliteStore>>> {
+    mind_mark(journal, options)?;
     match (open(journal).await, read) {
-        (Ok(store), _) => Ok(Some(Arc::new(store))),
+        (Ok(store), _) => {
+            // It may have been marked while the lock was waited for.
+            mind_mark(journal, options)?;
+            Ok(Some(Arc::new(store)))
+        }
         (Err(error), Err(problem)) if Exit::of(&error) == Exit::Unavailable => {
             show::problem(problem);
             Ok(None)

@@ -235,8 +235,9 @@ fn meant(book: &Book, wish: &Wanted<'_>, open_hours: &mut OpenHoursAt<'_>, now: 
             };
             let servers = book.settings.servers_of(&book.roster, &groups, occurrence.action);
             let head = head_of(rule, occurrence, now);
-            let mut kept_up = open_hours.kept_up(rule, moment, now, servers.keys());
-            kept_up.extend(keeps::kept(book, &head, now, servers.keys()));
+            // What other hours want is not wanted down when the keep ends either.
+            let mut kept_up = keeps::kept(book, &head, now, servers.keys());
+            kept_up.extend(open_hours.kept_up(rule, moment, now, servers.keys()));
             kept_up.extend(overrides::held(book, rule, occurrence.due, servers.keys()));
             return Some((head, servers, kept_up));
         }

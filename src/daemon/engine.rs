@@ -244,6 +244,9 @@ impl Engine {
                     // Rules came into force when the program began, not when it could first trust the clock.
                     let since = draft.now.saturating_sub(self.watch.age()).unwrap_or(draft.now);
                     adopt(&mut self.book, draft, marks, old.as_ref(), &self.absence, since);
+                    if let Some(old) = &old {
+                        overrides::tell_of_what_is_gone(&self.book, draft, old);
+                    }
                     if self.parts.config_problem.is_none() {
                         let config = config_text(&self.parts.settings);
                         draft.turn.config = Some(StoredConfig { config, since });

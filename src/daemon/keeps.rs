@@ -10,12 +10,14 @@ use super::begin::{begin_targets, head_of_command};
 use super::book::{Book, Draft};
 use super::claims::{PersonRun, Reach};
 use super::view;
-use crate::domain::name::{AccountName, Action, GroupName, OverrideId, ServerId};
+use crate::domain::name::{AccountName, Action, GroupName, OverrideId, RuleName, ServerId};
 use crate::domain::order::Order;
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::overrides::{Kind, Override, Overrides, Scope, Then};
 use crate::domain::roster::Roster;
 use crate::domain::rule::AfterKeep;
+use crate::domain::schedule::When;
+use crate::domain::target::State;
 use crate::ports::notifier::{NoticeKind, Urgency};
 use crate::ports::store::{Claim, Entry, HistoryQuery, Origin, Resolution, RunHead, Target, Waiver};
 
@@ -25,6 +27,10 @@ pub(super) struct Swallowed {
     action: Action,
     due: Timestamp,
     by: String,
+    /// The rule that wanted it; `None` for what was itself to follow a keep.
+    rule: Option<RuleName>,
+    /// The groups that hold the server, as the run had them: they are known even where no list has been read yet.
+    groups: Vec<GroupName>,
 }
 
 /// What follows the end of a keep.
@@ -94,11 +100,15 @@ impl<'a> Keeping<'a> {
     /// What keeps an action from a server.
     #[must_use]
     pub fn holding(&self, action: Action, server: &ServerId) -> Option<&'a Override> {
+        self.holding_in(action, server, &[])
+    }
+
+    /// The same of a server that is known to be in some more groups.
+    fn holding_in(&self, action: Action, server: &ServerId, more: &[GroupName]) -> Option<&'a Override> {
         let is_about = |reached: &&Reached<'_>| {
-            let groups = self.roster.groups_of(server);
+            let mut groups = self.roster.groups_of(server).iter().chain(more);
             reached.forbids == action
-                && (reached.server == Some(server)
-                    || groups.iter().any(|group| reached.groups.contains(group)))
+                && (reached.server == Some(server) || groups.any(|group| reached.groups.contains(group)))
         };
         self.reached.iter().find(is_about).map(|reached| reached.keep)
     }
@@ -127,20 +137,32 @@ impl Book {
     /// Remembers what a keep held back, so that it can be made up for.
     pub(super) fn note_kept(&mut self, head: &RunHead, target: &Target) {
         let is_kept = matches!(target.progress.outcome(), Some(Outcome::Skipped(reason)) if reason.kind == ReasonKind::Kept);
-        let applies = match &head.origin {
-            Origin::Rule(rule) => {
-                self.settings.rules.get(rule).is_some_and(|rule| rule.after_keep == AfterKeep::Apply)
-            }
-            Origin::Keep { .. } => true,
-            Origin::Person(_) => false,
+        let rule = match &head.origin {
+            Origin::Rule(rule) => Some(rule.clone()),
+            Origin::Keep { .. } => None,
+            Origin::Person(_) => return,
         };
         let decided = self.decided.get(&target.server).map(|decided| decided.due);
         let known = self.swallowed.get(&target.server).map(|swallowed| swallowed.due);
         let is_newest = decided.max(known).is_none_or(|newest| newest <= head.due);
-        if is_kept && applies && is_newest {
-            let swallowed = Swallowed { action: head.action, due: head.due, by: head.origin.words() };
+        if is_kept && is_newest {
+            let (action, due, by) = (head.action, head.due, head.origin.words());
+            let swallowed = Swallowed { action, due, by, rule, groups: target.groups.clone() };
             self.swallowed.insert(target.server.clone(), swallowed);
         }
+    }
+
+    /// Whether what was held back is still wanted: its rule is there, enabled and wants it made up for, and no open hours want the
+    /// server as it is, where the closing edge of others was held back.
+    fn still_applies(&self, server: &ServerId, swallowed: &Swallowed, now: Timestamp) -> bool {
+        let Some(name) = &swallowed.rule else { return true };
+        let Some(rule) = self.settings.rules.get(name).filter(|rule| rule.enabled) else { return false };
+        let is_edge = swallowed.action == Action::Stop && matches!(rule.schedule.when, When::Hours(_));
+        let is_wanted = || {
+            let open = self.settings.open_hours(&self.roster, &self.overrides, now);
+            open.wanting(&rule.name, server).is_some()
+        };
+        rule.after_keep == AfterKeep::Apply && !(is_edge && is_wanted())
     }
 
     /// What was held back of a server is over, since something newer was decided.
@@ -159,14 +181,27 @@ impl Book {
         Some(HistoryQuery { from: Some(from), limit: u32::MAX, ..HistoryQuery::default() })
     }
 
-    /// Learns from the journal, newest entries first, what keeps held back before the program began.
+    /// Learns from the journal, newest entries first, what the keeps that are still in force held back before the program began.
     pub(super) fn learn_kept(&mut self, entries: &[Entry]) {
+        let in_force = Overrides::new(self.overrides.in_force().cloned().collect());
+        let (roster, order) = (self.roster.clone(), Order::new(&self.settings.groups, &self.roster));
         for entry in entries.iter().rev() {
             let Entry::Run(run) = entry else { continue };
             for record in run.targets.iter().filter(|_| run.withdrawn.is_none()) {
-                match record.target.progress.outcome() {
-                    Some(Outcome::Skipped(_)) => self.note_kept(&run.head, &record.target),
-                    Some(_) | None => self.forget_kept(&record.target.server, run.head.due),
+                let target = &record.target;
+                match &target.progress.state {
+                    State::Ended { outcome: Outcome::Skipped(reason), at }
+                        if reason.kind == ReasonKind::Kept =>
+                    {
+                        let keeping = Keeping::at(&in_force, &roster, &order, *at);
+                        if keeping.holding_in(run.head.action, &target.server, &target.groups).is_some() {
+                            self.note_kept(&run.head, target);
+                        }
+                    }
+                    // What left the server alone on purpose decided nothing about it.
+                    State::Ended { outcome: Outcome::Skipped(reason), .. }
+                        if matches!(reason.kind, ReasonKind::Paused | ReasonKind::Wanted) => {}
+                    _ => self.forget_kept(&target.server, run.head.due),
                 }
             }
         }
@@ -212,14 +247,17 @@ pub(super) fn too_late(
 pub(super) fn follow(book: &mut Book, draft: &mut Draft, ended: &[Override]) {
     for keep in ended {
         let Kind::Keep { forbids, then } = keep.kind else { continue };
+        let has_begun = keep.from < keep.end();
+        let is_gone = matches!(&keep.scope, Scope::Group(group) if !book.settings.groups.contains_key(group));
         let (whom, by) = match then {
+            _ if !has_begun || is_gone => (Whom::default(), None),
             Then::Leave => {
-                forget(book, keep);
+                let _ = taken(book, draft.now, keep, forbids);
                 (Whom::default(), None)
             }
             Then::Act => (Whom::of(&keep.scope), None),
             Then::Apply => {
-                let (servers, by) = made_up(book, draft.now, forbids);
+                let (servers, by) = made_up(book, draft.now, keep, forbids);
                 (Whom { groups: Vec::new(), servers }, Some(by))
             }
         };
@@ -241,6 +279,8 @@ pub(super) fn follow(book: &mut Book, draft: &mut Draft, ended: &[Override]) {
             .is_some_and(|following| following.head(book, draft.now).window_end <= draft.now);
         let is = if is_late { "was to be" } else { "is" };
         let what = match (then, by) {
+            _ if !has_begun => "it had not begun".to_owned(),
+            _ if is_gone => "the configuration no longer has that group, so nothing follows".to_owned(),
             (Then::Leave, _) => "its servers are left as they are".to_owned(),
             (Then::Act, _) => format!("to {forbids} its servers {is} what follows it"),
             (Then::Apply, Some(by)) if following.is_some() => {
@@ -275,29 +315,32 @@ impl Whom {
     }
 }
 
-/// What a keep held back of its servers is not made up for.
-fn forget(book: &mut Book, keep: &Override) {
+/// What a keep that has ended held back, and no other one holds: taken out of what is remembered.
+fn taken(book: &mut Book, now: Timestamp, keep: &Override, action: Action) -> BTreeMap<ServerId, Swallowed> {
     let at = keep.end().saturating_sub(SignedDuration::from_nanos(1)).unwrap_or(keep.from).max(keep.from);
-    let alone = Overrides::new(vec![Override { ended: None, ..keep.clone() }]);
-    let keeping = Keeping::at(&alone, &book.roster, &book.order, at);
-    book.swallowed.retain(|server, swallowed| keeping.holding(swallowed.action, server).is_none());
-}
-
-/// The servers of which something was held back that nothing else holds back now, and what wanted it. They are forgotten.
-fn made_up(book: &mut Book, now: Timestamp, action: Action) -> (Vec<ServerId>, String) {
-    let keeping = book.keeping(now);
-    let is_free = |(server, swallowed): &(&ServerId, &Swallowed)| {
-        swallowed.action == action && keeping.holding(action, server).is_none()
+    let own = Overrides::new(vec![Override { ended: None, ..keep.clone() }]);
+    let own = Keeping::at(&own, &book.roster, &book.order, at);
+    let others = book.keeping(now);
+    let is_taken = |(server, swallowed): &(&ServerId, &Swallowed)| {
+        let held_by = |keeping: &Keeping<'_>| keeping.holding_in(action, server, &swallowed.groups).is_some();
+        swallowed.action == action && held_by(&own) && !held_by(&others)
     };
-    let free: BTreeMap<ServerId, Swallowed> = book
+    let taken: BTreeMap<ServerId, Swallowed> = book
         .swallowed
         .iter()
-        .filter(is_free)
+        .filter(is_taken)
         .map(|(server, swallowed)| (server.clone(), swallowed.clone()))
         .collect();
+    book.swallowed.retain(|server, _| !taken.contains_key(server));
+    taken
+}
+
+/// The servers of which a keep held something back that is made up for now, and what wanted it.
+fn made_up(book: &mut Book, now: Timestamp, keep: &Override, action: Action) -> (Vec<ServerId>, String) {
+    let mut free = taken(book, now, keep, action);
+    free.retain(|server, swallowed| book.still_applies(server, swallowed, now));
     let by: BTreeSet<&str> = free.values().map(|swallowed| swallowed.by.as_str()).collect();
     let by = by.into_iter().collect::<Vec<_>>().join(" and ");
-    book.swallowed.retain(|server, _| !free.contains_key(server));
     (free.into_keys().collect(), by)
 }
 

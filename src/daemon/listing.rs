@@ -385,17 +385,17 @@ fn left_alone<'s>(
     servers: impl Iterator<Item = &'s ServerId> + Clone,
 ) -> BTreeMap<ServerId, Reason> {
     let settings = Arc::clone(&book.settings);
-    let kept = keeps::kept(book, head, now, servers.clone());
+    let mut alone = keeps::kept(book, head, now, servers.clone());
     let Some(rule) = rule_of(head).and_then(|rule| settings.rules.get(rule)) else {
-        return kept;
+        return alone;
     };
-    let mut alone = OpenHoursAt::new(&settings, &book.roster, &book.overrides).kept_up(
+    let wanted = OpenHoursAt::new(&settings, &book.roster, &book.overrides).kept_up(
         rule,
         (head.action, head.due),
         now,
         servers.clone(),
     );
-    alone.extend(kept);
+    alone.extend(wanted);
     alone.extend(overrides::held(book, rule, head.due, servers));
     alone
 }

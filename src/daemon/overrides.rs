@@ -236,6 +236,25 @@ fn make(
     made
 }
 
+/// Tells of overrides in force whose rule or group the configuration no longer has: they hold nothing any more.
+pub(super) fn tell_of_what_is_gone(book: &Book, draft: &mut Draft, before: &Settings) {
+    let has = |settings: &Settings, scope: &Scope| match scope {
+        Scope::Rule(rule) => settings.rules.contains_key(rule),
+        Scope::Group(group) => settings.groups.contains_key(group),
+        Scope::Server(server) => settings.accounts.contains_key(&server.account),
+    };
+    let zone = view::zone_of(Some(&book.settings), None);
+    let is_gone = |one: &&Override| has(before, &one.scope) && !has(&book.settings, &one.scope);
+    for one in book.overrides.in_force().filter(is_gone) {
+        let text = format!(
+            "{}, and the configuration no longer has it: this holds nothing any more. End it with `sunup resume`, or make it anew for what \
+             took its place.",
+            one.words(&zone)
+        );
+        draft.tell(NoticeKind::Config, Urgency::NeedsAPerson, text);
+    }
+}
+
 /// Ends those whose time is up, and tells of it.
 pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
     let now = draft.now;

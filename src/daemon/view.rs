@@ -234,6 +234,7 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         "rules": settings.rules.len(),
         "overrides": overrides,
         "open_runs": open,
+        "overdue_s": book.queue.first().map_or(0, |first| now.duration_since(first.due).as_secs().max(0)),
         "next": next,
         "last_failed": book.last_failed.as_ref().map(|(run, text)| json!({"run": run.0, "text": text})),
         "accounts": accounts,

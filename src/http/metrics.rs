@@ -1,6 +1,7 @@
 //! Metrics after Prometheus' conventions.
 
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -75,6 +76,7 @@ struct KindLabel {
 pub struct Metrics {
     registry: Registry,
     series: Series,
+    scraping: Mutex<()>,
 }
 
 /// All that is counted or shown.
@@ -89,6 +91,7 @@ struct Series {
     last_done: Family<RuleLabels, Seconds>,
     next_due: Family<RuleLabels, Seconds>,
     open_runs: Gauge,
+    overdue: Gauge,
     overrides: Family<KindLabel, Gauge>,
     account_usable: Family<AccountLabel, Gauge>,
     account_accepted: Family<AccountLabel, Seconds>,
@@ -110,7 +113,7 @@ impl Metrics {
     pub fn new() -> Self {
         let (mut registry, series) = (Registry::with_prefix("sunup"), Series::new());
         series.register(&mut registry);
-        Self { registry, series }
+        Self { registry, series, scraping: Mutex::default() }
     }
 
     /// All of it as text. `status` is what the control socket shows.
@@ -122,6 +125,8 @@ impl Metrics {
         now: Timestamp,
         journal_bytes: Option<u64>,
     ) -> String {
+        // Series that are made anew at each scrape must not be missing from another one.
+        let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_status(status);
         self.series.next_due.clear();
         for rule in settings.rules.values() {
@@ -138,6 +143,7 @@ impl Metrics {
     }
 
     fn take_status(&self, status: &Value) {
+        self.series.overdue.set(status.get("overdue_s").and_then(Value::as_i64).unwrap_or(0));
         let list = |field: &str| status.get(field).and_then(Value::as_array).cloned().unwrap_or_default();
         let is_fine = |field: &str| i64::from(status.get(field).is_none_or(Value::is_null));
         let word = |value: &Value, field: &str| value.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -180,6 +186,7 @@ impl Series {
             last_done: Family::default(),
             next_due: Family::default(),
             open_runs: Gauge::default(),
+            overdue: Gauge::default(),
             overrides: Family::default(),
             account_usable: Family::default(),
             account_accepted: Family::default(),
@@ -241,6 +248,12 @@ impl Series {
             self.next_due.clone(),
         );
         registry.register("open_runs", "Runs that have not ended", self.open_runs.clone());
+        registry.register_with_unit(
+            "overdue",
+            "For how long something due has not been claimed",
+            Unit::Seconds,
+            self.overdue.clone(),
+        );
         registry.register("overrides_in_force", "Pauses, skips and keeps by people", self.overrides.clone());
         registry.register(
             "account_usable",
@@ -376,7 +389,7 @@ mod tests {
 
         table.into_iter().for_each(|happening| metrics.note(happening));
         let status = json!({
-            "held": null, "config_problem": "broken", "calendar_problem": null, "open_runs": [1, 2],
+            "held": null, "config_problem": "broken", "calendar_problem": null, "open_runs": [1, 2], "overdue_s": 130,
             "overrides": [{"kind": "keep"}],
             "accounts": [{"account": "main", "trouble": null, "accepted_at": "2026-11-23T08:50:00Z"}, {"account": "x", "trouble": "keys"}],
         });
@@ -394,6 +407,7 @@ mod tests {
             "sunup_attempt_results_total{result=\"accepted\",code=\"200\"} 1",
             "sunup_attempt_results_total{result=\"unanswered\",code=\"\"} 1",
             "sunup_open_runs 2",
+            "sunup_overdue_seconds 130",
             "sunup_work_held 0",
             "sunup_config_valid 0",
             "sunup_calendars_valid 1",

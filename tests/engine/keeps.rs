@@ -330,3 +330,85 @@ async fn one_span_of_hours_is_skipped_and_the_next_one_happens() {
     );
     assert_eq!(world.notices(), ["override: the skip of rule office by kim has ended."]);
 }
+
+#[tokio::test]
+async fn a_keep_whose_group_the_configuration_no_longer_has_is_told_once() {
+    let mut world = evening("[groups.old]\nservers = [\"1005\"]\n");
+    run_with(&mut world, 60, vec![keep_on("old", "23:00:00")]).await;
+    world.configure("[groups.old]", "[groups.new]");
+    let (once, again) = (world.reload(), world.reload());
+
+    world.run_with(60, vec![once]).await.unwrap();
+    world.run_with(60, vec![again]).await.unwrap();
+
+    let notices = world.notices();
+    let told: Vec<&String> = notices.iter().filter(|notice| notice.contains("no longer has it")).collect();
+    assert!(told.len() == 1 && told[0].starts_with("config: group old is kept on"), "{notices:?}");
+}
+
+#[tokio::test]
+async fn a_keep_that_is_ended_before_it_begins_does_nothing() {
+    let mut world = evening("");
+    let kind = Kind::Keep { forbids: Action::Stop, then: Then::Act };
+    let keep = make(kind, ("group", "web"), Some("22:00:00"), "23:00:00");
+    run_with(&mut world, 60, vec![keep]).await;
+
+    run_with(&mut world, 4 * 3600, vec![end("group", "web")]).await;
+
+    assert_eq!(world.asked(), Vec::<String>::new());
+    assert_eq!(world.notices(), ["override: the keep of group web by kim has ended; it had not begun."]);
+}
+
+#[tokio::test]
+async fn what_the_hours_of_another_rule_want_up_is_not_stopped_when_a_keep_ends() {
+    let hours = "[rules.a]\nhours = \"MON-FRI 09:00-20:00\"\nrun = [\"web\"]\n\
+                 [rules.b]\nhours = \"MON-FRI 09:00-22:00\"\nrun = [\"web\"]\n";
+    let mut world = evening(hours);
+
+    run_with(&mut world, 3 * 3600, vec![keep_on("web", "21:00:00")]).await;
+
+    assert_eq!(world.asked(), ["22:00:00 stop 1001 1002"], "the keep has swallowed nothing that was wanted");
+}
+
+#[tokio::test]
+async fn what_a_rule_wanted_that_is_gone_or_disabled_since_is_not_made_up_for() {
+    for (from, to) in [
+        ("[rules.night]", "[rules.other]"),
+        ("stop = [\"web\", \"db\"]", "stop = [\"web\", \"db\"]\nenabled = false"),
+    ] {
+        let mut world = evening(NIGHT);
+        run_with(&mut world, 1800, vec![keep_on("web", "22:00:00")]).await;
+        world.configure(from, to);
+
+        world.run_with(2 * 3600, vec![world.reload()]).await.unwrap();
+
+        assert_eq!(world.asked(), ["20:00:00 stop 1003"], "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_makes_up_for_nothing_that_an_older_keep_was_to_leave() {
+    let mut world = evening(NIGHT);
+    let leave = Kind::Keep { forbids: Action::Stop, then: Then::Leave };
+    let first = make(leave, ("group", "web"), None, "20:30:00");
+    run_with(&mut world, 3600, vec![first]).await;
+    run_with(&mut world, 60, vec![keep_on("db", "22:00:00")]).await;
+
+    world.run(2 * 3600).await;
+
+    assert_eq!(world.asked(), ["20:00:00 stop 1003"]);
+}
+
+#[tokio::test]
+async fn the_end_of_one_keep_leaves_to_another_what_that_holds_too() {
+    let mut world = evening(NIGHT);
+    let kind = Kind::Keep { forbids: Action::Stop, then: Then::Apply };
+    let one = make(kind, ("server", "main/1001"), None, "20:30:00");
+    run_with(&mut world, 20 * 60, vec![keep_on("web", "22:00:00"), one]).await;
+    // Down over the end of the one, and up again when its window has passed.
+    world.pass(60 * 60);
+
+    world.run(2 * 3600).await;
+
+    assert_eq!(world.asked(), ["20:00:00 stop 1003", "22:00:00 stop 1001 1002"]);
+}

@@ -19,6 +19,8 @@ use crate::settings::{Notify, NotifyKind};
 
 /// How long a program may take.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(30);
+/// How long after its end a program's last words are waited for.
+const SAID_LIMIT: Duration = Duration::from_secs(1);
 /// So much of what a program says of its failure is shown.
 const SAID_BYTES_MAX: u64 = 300;
 
@@ -97,22 +99,25 @@ async fn run(command: &[String], message: &Message) -> Result<(), String> {
         .map_err(|error| format!("`{program}` cannot be run: {error}"))?;
     let (input, output) = (child.stdin.take(), child.stderr.take());
     let body = message.json().to_string();
+    // What it says is heard beside: a child that it leaves behind may hold that end open for long.
+    let hearing = tokio::spawn(async move {
+        let mut said = Vec::new();
+        if let Some(output) = output {
+            let _ = output.take(SAID_BYTES_MAX).read_to_end(&mut said).await;
+        }
+        said
+    });
     let talk = async {
         if let Some(mut input) = input {
             // A program that does not read is no failure.
             let _ = input.write_all(body.as_bytes()).await;
         }
-        let mut said = Vec::new();
-        if let Some(mut output) = output {
-            let _ = (&mut output).take(SAID_BYTES_MAX).read_to_end(&mut said).await;
-            // What more it says must not stop it.
-            let _ = tokio::io::copy(&mut output, &mut tokio::io::sink()).await;
-        }
-        (child.wait().await, said)
+        child.wait().await
     };
-    let (ended, said) = tokio::time::timeout(PROGRAM_LIMIT, talk)
+    let ended = tokio::time::timeout(PROGRAM_LIMIT, talk)
         .await
         .map_err(|_| format!("`{program}` did not end within {}s and was killed", PROGRAM_LIMIT.as_secs()))?;
+    let said = tokio::time::timeout(SAID_LIMIT, hearing).await.ok().and_then(Result::ok).unwrap_or_default();
     let ended = ended.map_err(|error| format!("`{program}`: {error}"))?;
     if ended.success() {
         return Ok(());
@@ -157,12 +162,13 @@ mod tests {
         run(&shell(&write), &message()).await.unwrap();
         let failed = run(&shell("echo no such user >&2; exit 7"), &message()).await;
         let deaf = run(&shell("exec <&-; exit 0"), &message()).await;
+        let parent = run(&shell("sleep 60 & exit 0"), &message()).await;
         let none = run(&["/nonexistent/program".into()], &message()).await;
 
         let got = std::fs::read_to_string(&path).unwrap();
         assert!(got.contains("\"type\":\"sunup.notices\"") && got.contains("Sunup on office"), "{got}");
         assert_eq!(failed, Err("`/bin/sh` ended with exit status: 7: no such user".into()));
-        assert_eq!(deaf, Ok(()));
+        assert_eq!((deaf, parent), (Ok(()), Ok(())));
         assert!(none.unwrap_err().contains("cannot be run"));
     }
 }

@@ -110,8 +110,8 @@ impl Outbox {
             self.told.clear();
             return Some(0);
         }
-        self.told.retain(|_, (told, count)| now.saturating_sub(*told) < QUIET || *count > 0);
-        let key: String = notice.text.chars().filter(|c| !c.is_ascii_digit()).collect();
+        self.told.retain(|_, (told, _)| now.saturating_sub(*told) < QUIET.saturating_mul(2));
+        let key = same_words(notice);
         match self.told.get_mut(&key) {
             Some((told, count)) if now.saturating_sub(*told) < QUIET => {
                 *count += 1;
@@ -124,6 +124,25 @@ impl Outbox {
             }
         }
     }
+}
+
+/// What two notices have in common that tell the same: kind, rule and words, but for numbers of runs, moments and lengths of time.
+fn same_words(notice: &Notice) -> String {
+    let mut key = format!("{} {:?}", notice.kind.word(), notice.about.rule);
+    let mut before = "";
+    for word in notice.text.split_whitespace() {
+        let is_number = word.chars().any(|c| c.is_ascii_digit());
+        let is_moment = word.contains('T') && word.contains(':');
+        let is_length =
+            is_number && word.trim_end_matches(['.', ',', ';']).ends_with('s') && !word.contains('-');
+        let counts_runs = matches!(before, "run" | "`sunup" | "history");
+        before = word;
+        key.push(' ');
+        if !(is_number && (is_moment || is_length || counts_runs)) {
+            key.push_str(word);
+        }
+    }
+    key
 }
 
 /// What came of a delivery.
@@ -199,8 +218,14 @@ impl Office {
             outbox.waiting.push_back((self.number, item));
             let in_batch = outbox.batch.unwrap_or(0);
             if outbox.waiting.len() > WAITING_MAX
-                && let Some((number, _)) = outbox.waiting.remove(in_batch)
+                && let Some((number, left_out)) = outbox.waiting.remove(in_batch)
             {
+                let name = &notify.name;
+                tracing::error!(
+                    notifier = name.as_str(),
+                    "too much waits for notifier {name}; given up: {}",
+                    left_out.text
+                );
                 self.spool.remove(&notify.name, number);
             }
             outbox.next.get_or_insert(now + notify.digest);

@@ -14,6 +14,8 @@ const RESOLVE_LIMIT: Duration = Duration::from_secs(5);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// How long the whole may take.
 const LIMIT: Duration = Duration::from_secs(10);
+/// Parts of an address that are shorter tell nothing.
+const PART_BYTES_MIN: usize = 4;
 /// So much of an answer that is no success is shown.
 const ANSWER_BYTES_MAX: usize = 300;
 
@@ -48,7 +50,9 @@ pub async fn send(
         Some(body) => client.post(url).body(body),
         None => client.get(url),
     };
-    let mut response = request.headers(headers).send().await.map_err(|error| words(&error))?;
+    let hidden = parts_of(address);
+    let sent = request.headers(headers).send().await;
+    let mut response = sent.map_err(|error| redacted(&words(&error), &hidden))?;
     let status = response.status();
     if status.is_success() {
         return Ok(());
@@ -61,11 +65,32 @@ pub async fn send(
     }
     let shown: String =
         String::from_utf8_lossy(&shown).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let shown = shown.trim();
+    // Some receivers repeat what they were asked for.
+    let shown = redacted(shown.trim(), &hidden);
     let said = if shown.is_empty() { String::new() } else { format!(": {shown}") };
     let moved =
         if status.is_redirection() { " (it is elsewhere now, and redirects are not followed)" } else { "" };
     Err(format!("it answered {}{moved}{said}", status.as_u16()))
+}
+
+/// What an answer must not repeat of an address: its host, its path and query, and every part of these that could be a token.
+fn parts_of(address: &SecretString) -> Vec<String> {
+    let text = address.expose_secret();
+    let Ok(url) = reqwest::Url::parse(text) else { return vec![text.to_owned()] };
+    let query = url.query().unwrap_or_default();
+    let whole = [text, url.as_str(), url.path(), query, url.username(), url.password().unwrap_or_default()];
+    let pieces = url.path().split('/').chain(query.split(['&', '=']));
+    let decoded = url.query_pairs().flat_map(|(key, value)| [key.into_owned(), value.into_owned()]);
+    let mut parts: Vec<String> =
+        whole.into_iter().chain(pieces).chain(url.host_str()).map(str::to_owned).chain(decoded).collect();
+    parts.retain(|part| part.len() >= PART_BYTES_MIN);
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts
+}
+
+/// A text without these.
+fn redacted(text: &str, parts: &[String]) -> String {
+    parts.iter().fold(text.to_owned(), |text, part| text.replace(part.as_str(), "…"))
 }
 
 /// Whether an address may be used: its host is looked up, and nothing is sent.
@@ -223,6 +248,27 @@ mod tests {
         assert!(looked("http://1.1.1.1/", false).await.unwrap_err().contains("write https://"));
         assert!(looked("ftp://1.1.1.1/", false).await.unwrap_err().contains("ftp://"));
         assert_eq!(looked("https://1.1.1.1/", false).await, Ok(vec!["1.1.1.1:443".parse().unwrap()]));
+    }
+
+    #[test]
+    fn what_a_receiver_repeats_of_the_address_is_not_shown() {
+        let address = SecretString::from(
+            "https://user:pa55word@hooks.example.com/services/T000/s3cr%65t?token=abcd1234",
+        );
+        let parts = parts_of(&address);
+
+        for said in [
+            "Cannot POST /services/T000/s3cr%65t",
+            "certificate not valid for name \"hooks.example.com\"",
+            "no token abcd1234",
+            "pa55word",
+        ] {
+            let shown = redacted(said, &parts);
+            for part in ["T000", "s3cr", "example", "abcd1234", "pa55word", "services"] {
+                assert!(!shown.contains(part), "{said} {shown}");
+            }
+        }
+        assert_eq!(redacted("no_service", &parts), "no_service");
     }
 
     #[tokio::test]

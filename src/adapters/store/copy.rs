@@ -66,7 +66,14 @@ impl SqliteStore {
                 fs::rename(&old, with_end(&aside, end)).map_err(failed)?;
             }
         }
-        settle(&draft, journal).map_err(failed)?;
+        if let Err(error) = settle(&draft, journal) {
+            // The journal is as it was.
+            for end in ["", "-wal", "-shm"] {
+                let _ = fs::rename(with_end(&aside, end), with_end(journal, end));
+            }
+            return Err(failed(error));
+        }
+        give_to_owner(journal).map_err(failed)?;
         Ok(was_there.then_some(aside))
     }
 }
@@ -85,19 +92,38 @@ fn with_end(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Marks a journal that nobody writes as one that another host has now: nothing here goes on with it.
+/// Copies a journal that nobody writes, and marks it as one that another host has from now on: nothing here goes on with it. Nobody can
+/// write in between, and without the mark there is no copy.
 ///
 /// # Errors
-/// [`StoreError::Held`] while somebody writes it; [`StoreError::Unusable`] when the mark cannot be made.
-pub fn retire(journal: &Path, words: &str) -> Result<(), StoreError> {
+/// [`StoreError::Held`] while somebody writes it; [`StoreError::Unusable`] when the copy or the mark cannot be made.
+pub async fn retire(journal: &Path, target: &Path, words: &str) -> Result<(), StoreError> {
     let _lock = Lock::take(journal, Holder::Command)?;
+    SqliteStore::open_to_read(journal).await?.copy_to(target).await?;
     let mark = with_end(journal, ".retired");
     let write = || {
-        let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&mark)?;
+        let mut file = File::options().write(true).create(true).truncate(true).mode(0o644).open(&mark)?;
         file.write_all(words.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(|error| unusable(journal, &format!("`{}`: {error}", mark.display())))
+    write().map_err(|error| {
+        let _ = fs::remove_file(target);
+        unusable(journal, &format!("`{}`: {error}", mark.display()))
+    })
+}
+
+/// Gives what root made beside a journal to whom the folder belongs, so that the daemon can use it.
+fn give_to_owner(journal: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let folder = journal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = fs::metadata(folder)?;
+    for end in ["", ".lock"] {
+        let path = with_end(journal, end);
+        if path.exists() && fs::metadata(&path)?.uid() != owner.uid() {
+            chown(&path, Some(owner.uid()), Some(owner.gid()))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the mark of a retired journal says; `None` if it has none.

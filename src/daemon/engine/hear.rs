@@ -1,6 +1,7 @@
 //! What the engine makes of what it hears: answers, reads, greetings and new settings.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use crate::daemon::book::Draft;
 use crate::daemon::claims;
 use crate::daemon::lines::Line;
 use crate::daemon::reload::switch;
-use crate::daemon::view;
+use crate::daemon::{overrides, view};
 use crate::domain::breaker::Breaker;
 use crate::domain::name::{AccountName, Action, AttemptId, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
@@ -52,7 +53,9 @@ impl Engine {
     pub(super) fn reload(&mut self, draft: &mut Draft, reload: Reload) {
         // What is due by now belongs to the settings that were in force.
         claims::claim_due(&mut self.book, draft, &self.absence, &[]);
+        let before = Arc::clone(&self.book.settings);
         let difference = switch(&mut self.book, draft, &reload.settings, reload.lines);
+        overrides::tell_of_what_is_gone(&self.book, draft, &before);
         // Whoever brings new keys wants to know at once whether the cloud takes them.
         self.greet |= self.book.accounts.values().any(|account| account.accepted.is_none());
         let config = config_text(&reload.settings);

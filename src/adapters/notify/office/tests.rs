@@ -203,3 +203,22 @@ async fn what_could_not_be_told_for_a_day_is_given_up() {
 
     assert!(office.spool.all().is_empty());
 }
+
+#[test]
+fn only_what_tells_the_same_of_the_same_counts_as_the_same() {
+    let same = |one: &str, other: &str| {
+        same_words(&notice(NoticeKind::Failed, one)) == same_words(&notice(NoticeKind::Failed, other))
+    };
+    let failed = |run: i64, rule: &str| {
+        format!("run {run} (rule {rule}) ended failed: 3 failed. See `sunup history {run}`.")
+    };
+
+    assert!(same(&failed(12, "web1"), &failed(13, "web1")));
+    assert!(!same(&failed(12, "web1"), &failed(12, "web2")));
+    assert!(same(
+        "rule r due at 2026-11-23T08:50:00Z begins 61s late.",
+        "rule r due at 2026-11-24T08:50:00Z begins 75s late."
+    ));
+    assert!(!same("server 1001 is gone", "server 1002 is gone"));
+    assert!(!same("account main1: keys", "account main2: keys"));
+}
