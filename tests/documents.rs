@@ -56,7 +56,7 @@ fn the_example_configuration_is_valid_and_every_key_in_it_is_known() {
 #[test]
 fn every_toml_example_in_the_documents_is_valid() {
     let mut checked = 0;
-    for path in ["README.md", "docs/configuration.md", "docs/notices.md", "docs/metrics.md"] {
+    for path in ["README.md", "README.ko.md", "docs/configuration.md", "docs/notices.md", "docs/metrics.md"] {
         let document = text(path);
         for block in document.split("```toml\n").skip(1) {
             let block = block.split("```").next().unwrap();

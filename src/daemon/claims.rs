@@ -228,10 +228,11 @@ fn meant(book: &Book, wish: &Wanted<'_>, open_hours: &mut OpenHoursAt<'_>, now: 
         Wanted::Acting(occurrence) | Wanted::Closed(occurrence) => {
             let rule = book.settings.rules.get(&occurrence.rule)?;
             let moment = (occurrence.action, occurrence.due);
-            // What has closed asks for nothing, so what was last known of its groups will do.
-            let groups = match wish {
-                Wanted::Closed(_) => rule.groups.clone(),
-                _ => clear_groups(book, rule, &rule.groups, moment, now),
+            // What has closed or is paused asks for nothing, so what was last known of its groups will do.
+            let is_paused = book.overrides.of_rule(rule, occurrence.due).is_some();
+            let groups = match is_paused || matches!(wish, Wanted::Closed(_)) {
+                true => rule.groups.clone(),
+                false => clear_groups(book, rule, &rule.groups, moment, now),
             };
             let servers = book.settings.servers_of(&book.roster, &groups, occurrence.action);
             let head = head_of(rule, occurrence, now);

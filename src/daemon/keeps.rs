@@ -239,8 +239,13 @@ pub(super) fn too_late(
 ) -> Claim {
     let cause = absence.at(head.due).clone();
     let targets = begin_targets(book, &head, servers, head.claimed, |_| Some(Outcome::Missed(cause.clone())));
-    let ended = Some((RunOutcome::Missed, cause.to_string()));
-    Claim { head, targets, resolution: Resolution::default(), ended }
+    let resolution = Resolution::default();
+    // What is protected is skipped, not missed.
+    let outcome = match targets.is_empty() {
+        true => RunOutcome::Missed,
+        false => book.outcome_of(&head, targets.iter(), &resolution),
+    };
+    Claim { head, targets, resolution, ended: Some((outcome, cause.to_string())) }
 }
 
 /// What follows keeps that have just ended: told, and put among what this turn claims. `ended` stand in the book as they ended.

@@ -412,3 +412,16 @@ async fn the_end_of_one_keep_leaves_to_another_what_that_holds_too() {
 
     assert_eq!(world.asked(), ["20:00:00 stop 1003", "22:00:00 stop 1001 1002"]);
 }
+
+#[tokio::test]
+async fn a_late_end_of_a_keep_is_judged_by_what_became_of_each_server() {
+    let mut world = evening("[limits]\nnever_stop = [\"1001\"]\n");
+    let kind = Kind::Keep { forbids: Action::Stop, then: Then::Act };
+    let keep = make(kind, ("group", "web"), None, "20:30:00");
+    run_with(&mut world, 600, vec![keep]).await;
+    world.pass(4 * 3600);
+
+    world.run(60).await;
+
+    assert_eq!(world.told().await, ["end of keep 1 by kim partial: 1001 skipped, 1002 missed"]);
+}

@@ -311,3 +311,19 @@ async fn paused_servers_count_for_no_limit_of_a_run() {
         world.notices()
     );
 }
+
+#[tokio::test]
+async fn a_paused_closing_edge_names_its_servers_also_while_it_is_not_known_whom_other_hours_want() {
+    let named = "[groups.named]\nname = \"srv-1005\"\n\
+                 [rules.all_day]\nhours = \"MON-FRI 06:00-23:00\"\nrun = [\"named\"]\n";
+    let mut world = monday(&format!("{OFFICE}{named}"));
+    let lists_fail = (at("08:41:00"), at("10:00:00"));
+    world.change(|outside| outside.outage = Some(lists_fail));
+    let (pause, _answer) = pause("rule", "office", "09:30:00");
+
+    world.run_with(2400, vec![pause]).await.unwrap();
+
+    let told = world.told().await;
+    let office: Vec<&String> = told.iter().filter(|line| line.starts_with("rule office")).collect();
+    assert_eq!(office, ["rule office skipped: 1001 skipped, 1002 skipped, 1003 skipped"; 2], "{told:?}");
+}
