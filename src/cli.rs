@@ -27,6 +27,7 @@ mod reload;
 mod renew;
 mod run;
 mod sandbox;
+mod schema;
 mod show;
 mod skip;
 mod status;
@@ -115,6 +116,8 @@ enum Command {
     Restore(backup::Restore),
     /// Judge a journal, and a log of the cloud, by what sunup promises
     Audit(audit::Options),
+    /// Print the JSON Schema of the configuration, for editors
+    Schema,
     /// Print a script with which a shell completes commands and options
     Completions(manual::Completions),
     /// Print the manual page
@@ -148,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Backup(options) => backup::backup(&cli.common, &options),
         Command::Restore(options) => backup::restore(&cli.common, &options),
         Command::Audit(options) => audit::main(&cli.common, &options),
+        Command::Schema => Ok(schema::main()),
         Command::Completions(options) => manual::completions(Cli::command(), &options),
         Command::Man(options) => manual::man(Cli::command(), &options),
     };

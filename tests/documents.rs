@@ -130,6 +130,122 @@ fn every_key_that_is_read_is_documented() {
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
 }
 
+/// The keys that a function of the configuration's reader takes out of its table.
+fn keys_of_reader(function: &str) -> std::collections::BTreeSet<String> {
+    let reader = text("src/settings/reader.rs");
+    let (_, rest) = reader.split_once(&format!("\nfn {function}(")).unwrap();
+    let body = rest.split("\n}\n").next().unwrap();
+    let calls =
+        ["get(\"", "list(\"", "secret(\"", "several(\"", "named(\"", "single(\"", "term(\"", "part(\""];
+    let after = |call: &&str| body.split(*call).skip(1).map(str::to_owned).collect::<Vec<String>>();
+    calls.iter().flat_map(after).map(|rest| rest.split('"').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_schema_knows_just_the_keys_that_the_reader_knows_and_is_what_the_command_prints() {
+    let schema: serde_json::Value = serde_json::from_str(&text("config/sunup.schema.json")).unwrap();
+    assert_eq!(printed(&["schema"]), text("config/sunup.schema.json"));
+    let known = |shape: &serde_json::Value| {
+        assert_eq!(shape["additionalProperties"], false, "{shape}");
+        shape["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<std::collections::BTreeSet<String>>()
+    };
+
+    assert_eq!(known(&schema), keys_of_reader("file"));
+    for table in [
+        "account",
+        "group",
+        "calendar",
+        "rule",
+        "limits",
+        "checks",
+        "store",
+        "log",
+        "notify",
+        "heartbeat",
+        "http",
+    ] {
+        assert_eq!(known(&schema["$defs"][table]), keys_of_reader(table), "{table}");
+    }
+    assert_eq!(known(&schema["$defs"]["ready"]), keys_of_reader("probe"));
+    let places = ["credential", "env", "file"].map(str::to_owned);
+    assert_eq!(known(&schema["$defs"]["secret"]), places.into_iter().collect());
+}
+
+/// What a value of a configuration breaks of a schema: the parts of the language that ours uses.
+fn breaks(
+    value: &serde_json::Value,
+    shape: &serde_json::Value,
+    root: &serde_json::Value,
+    at: &str,
+) -> Vec<String> {
+    if let Some(name) = shape["$ref"].as_str().and_then(|place| place.strip_prefix("#/$defs/")) {
+        return breaks(value, &root["$defs"][name], root, at);
+    }
+    if let Some(choices) = shape["enum"].as_array() {
+        return if choices.contains(value) {
+            Vec::new()
+        } else {
+            vec![format!("{at}: {value} is no choice")]
+        };
+    }
+    if let Some(shapes) = shape["oneOf"].as_array().filter(|_| shape["type"].is_null()) {
+        let fits = shapes.iter().filter(|shape| breaks(value, shape, root, at).is_empty()).count();
+        return if fits == 1 { Vec::new() } else { vec![format!("{at}: {value} fits {fits} shapes")] };
+    }
+    let is_of = match shape["type"].as_str().unwrap() {
+        "string" => value.is_string(),
+        "integer" => value.is_i64(),
+        "number" => value.is_number(),
+        "boolean" => value.is_boolean(),
+        "array" => value.is_array(),
+        "object" => value.is_object(),
+        other => panic!("{other}"),
+    };
+    if !is_of {
+        return vec![format!("{at}: {value} is no {}", shape["type"])];
+    }
+    let items = value.as_array().into_iter().flatten();
+    let mut found: Vec<String> = items.flat_map(|item| breaks(item, &shape["items"], root, at)).collect();
+    for (key, inner) in value.as_object().into_iter().flatten() {
+        let known = &shape["properties"][key];
+        match (known.is_null(), &shape["additionalProperties"]) {
+            (false, _) => found.extend(breaks(inner, known, root, &format!("{at}.{key}"))),
+            (true, serde_json::Value::Bool(false)) => found.push(format!("{at}: no key {key}")),
+            (true, other) => found.extend(breaks(inner, other, root, &format!("{at}.{key}"))),
+        }
+    }
+    found
+}
+
+#[test]
+fn the_example_and_every_example_of_the_documents_fit_the_schema_and_mistakes_do_not() {
+    let schema: serde_json::Value = serde_json::from_str(&text("config/sunup.schema.json")).unwrap();
+    let judged = |toml: &str| {
+        let value: toml::Value = toml::from_str(toml).unwrap();
+        breaks(&serde_json::to_value(value).unwrap(), &schema, &schema, "")
+    };
+
+    assert_eq!(judged(&text("config/sunup.toml")), Vec::<String>::new());
+    for path in ["README.md", "README.ko.md", "docs/configuration.md", "docs/notices.md", "docs/metrics.md"] {
+        for block in text(path).split("```toml\n").skip(1) {
+            assert_eq!(judged(block.split("```").next().unwrap()), Vec::<String>::new(), "{path}");
+        }
+    }
+    for wrong in [
+        "timezon = \"UTC\"",
+        "[rules.r]\nenabled = \"yes\"",
+        "[log]\nlevel = \"loud\"",
+        "[accounts.a]\nregion = \"KR\"\naccess_key = \"x\"",
+    ] {
+        assert_eq!(judged(wrong).len(), 1, "{wrong}");
+    }
+}
+
 #[test]
 fn the_exit_codes_of_the_help_are_those_of_the_program() {
     let help = Command::new(env!("CARGO_BIN_EXE_sunup")).arg("--help").output().unwrap();
