@@ -286,7 +286,13 @@ impl Store for Disk {
                 let now = truth.now();
                 truth.note(Wrong::Stalled, now, now + stall + 60 * SECOND, None);
             });
+            let began = self.outside.with(|truth| truth.now());
             tokio::time::sleep(Duration::from_micros(u64::try_from(stall).unwrap())).await;
+            // A machine that was suspended meanwhile stood still for longer.
+            self.outside.with(|truth| {
+                let ended = truth.now();
+                truth.note(Wrong::Stalled, began, ended + 60 * SECOND, None);
+            });
         }
         if let Some((_, late)) = disk {
             self.outside.with(|truth| truth.hit("disk error"));
