@@ -21,3 +21,9 @@ impl Notifier for LogNotifier {
         }
     }
 }
+
+/// What somebody else said, on one line and without what could disturb a terminal.
+fn plain(said: &[u8]) -> String {
+    let calm = |c: char| if c.is_control() { ' ' } else { c };
+    String::from_utf8_lossy(said).chars().map(calm).collect::<String>().trim().to_owned()
+}

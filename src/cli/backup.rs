@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::client::{Client, Daemon};
 use super::exit::Exit;
+use super::pause::wait;
 use super::{Common, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
@@ -32,10 +33,6 @@ pub(super) struct Restore {
 /// Where the journal is, even if the configuration is broken.
 fn place(common: &Common) -> StoreLocation {
     Settings::store_of(&std::fs::read_to_string(load::path(common)).unwrap_or_default())
-}
-
-fn wait<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }
 
 pub(super) fn backup(common: &Common, options: &Backup) -> anyhow::Result<Exit> {

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::adapters::notify::post;
 use crate::adapters::secrets;
+use crate::daemon::control::status_within;
 use crate::daemon::engine::Input;
 use crate::settings::{Heartbeat, Settings};
 
@@ -85,12 +86,7 @@ pub(super) async fn run(settings: Arc<Mutex<Arc<Settings>>>, inputs: mpsc::Sende
 
 /// Whether the engine holds all work back; `None` if it does not answer.
 async fn held(inputs: &mpsc::Sender<Input>) -> Option<bool> {
-    let (reply, answer) = oneshot::channel();
-    let asked = async {
-        inputs.send(Input::Status(reply)).await.ok()?;
-        answer.await.ok()
-    };
-    let status = tokio::time::timeout(TURN_LIMIT, asked).await.ok()??;
+    let status = status_within(inputs, TURN_LIMIT).await?;
     Some(status.get("held").is_some_and(|held| !held.is_null()))
 }
 

@@ -5,13 +5,13 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::Exit;
-use super::pause::{elements, read, with_daemon};
+use super::pause::{MAKE, change, read, touches, wait};
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
 use crate::daemon::overrides::OverrideRequest;
 use crate::daemon::view;
-use crate::domain::overrides::{Kind, Override, Scope, Then};
+use crate::domain::overrides::{Kind, Override, Then};
 use crate::domain::plan;
 use crate::domain::rule::{AfterKeep, Rule};
 use crate::ports::clock::Clock;
@@ -83,7 +83,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         }
         _ => {}
     }
-    with_daemon(async {
+    wait(async {
         let client = Client::of_running(&load::socket(common)).await?;
         let settings = client.settings().await?;
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
@@ -101,12 +101,8 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
             who: environment::login_name(),
             ..OverrideRequest::default()
         };
-        let made = client.post("/v1/overrides", &request).await?;
-        if common.json {
-            show::lines(elements(&made).iter().map(serde_json::Value::to_string));
-            return Ok(Exit::Done);
-        }
-        for one in read(&made) {
+        let Some(made) = change(common, &client, MAKE, &request).await? else { return Ok(Exit::Done) };
+        for one in made {
             show::line(&one.words(&zone));
             say_what_is_held_back(&one, &settings, now);
         }
@@ -142,17 +138,8 @@ pub(super) async fn keep_on(
 
 fn say_what_is_held_back(one: &Override, settings: &Settings, now: Timestamp) {
     let Kind::Keep { forbids, then } = one.kind else { return };
-    let is_about = |rule: &&Rule| {
-        let holds = |name: &crate::domain::name::GroupName| match &one.scope {
-            Scope::Group(group) => name == group,
-            Scope::Server(server) => {
-                settings.groups.get(name).is_some_and(|group| group.servers.contains(&server.no))
-            }
-            Scope::Rule(_) => false,
-        };
-        rule.groups.iter().any(holds)
-    };
-    let touched: Vec<&Rule> = settings.rules.values().filter(is_about).collect();
+    let touched: Vec<&Rule> =
+        settings.rules.values().filter(|rule| touches(settings, rule, &one.scope)).collect();
     let held = plan::occurrences(touched.iter().copied(), now.max(one.from), one.until)
         .filter(|occurrence| occurrence.action == forbids && occurrence.due < one.until);
     let names: Vec<String> = held.take(COUNTED_MAX).map(|occurrence| occurrence.rule.to_string()).collect();

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use crate::adapters::secrets;
+use crate::daemon::control::status_within;
 use crate::daemon::engine::Input;
 use crate::http::answers::{Sources, StatusFn};
 use crate::http::metrics::Metrics;
@@ -65,13 +66,6 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
 fn status_of(inputs: mpsc::Sender<Input>) -> StatusFn {
     Arc::new(move || {
         let inputs = inputs.clone();
-        Box::pin(async move {
-            let (reply, answer) = oneshot::channel();
-            let asked = async {
-                inputs.send(Input::Status(reply)).await.ok()?;
-                answer.await.ok()
-            };
-            tokio::time::timeout(TURN_LIMIT, asked).await.ok()?
-        })
+        Box::pin(async move { status_within(&inputs, TURN_LIMIT).await })
     })
 }

@@ -13,7 +13,7 @@ use crate::adapters::environment;
 use crate::adapters::store::SqliteStore;
 use crate::daemon::overrides::{OverrideRequest, Shown, left_undone};
 use crate::daemon::view;
-use crate::domain::overrides::{Kind, Override, Overrides, Then};
+use crate::domain::overrides::{Kind, Override, Overrides, Scope, Then};
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::ports::clock::Clock;
@@ -22,6 +22,8 @@ use crate::settings::Settings;
 
 /// So many occurrences are looked at for the next one that nothing holds back.
 const LOOKED_AT_MAX: usize = 10_000;
+/// Where overrides are made.
+pub(super) const MAKE: &str = "/v1/overrides";
 /// So many occurrences that fall into a pause are counted.
 const COUNTED_MAX: usize = 1000;
 
@@ -52,7 +54,7 @@ pub(super) struct Resume {
 }
 
 pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
-    with_daemon(async {
+    wait(async {
         let client = Client::of_running(&load::socket(common)).await?;
         let settings = client.settings().await?;
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
@@ -66,13 +68,9 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
             who: environment::login_name(),
             ..OverrideRequest::default()
         };
-        let made = client.post("/v1/overrides", &request).await?;
-        if common.json {
-            show::lines(elements(&made).iter().map(Value::to_string));
-            return Ok(Exit::Done);
-        }
+        let Some(made) = change(common, &client, MAKE, &request).await? else { return Ok(Exit::Done) };
         let known = Overrides::new(read(&client.get("/v1/overrides").await?));
-        for one in read(&made) {
+        for one in made {
             show::line(&one.words(&zone));
             say_what_falls_into(&one, &settings, &known, (&zone, now));
             let goes_on = known.in_force().filter(|other| {
@@ -87,7 +85,7 @@ pub(super) fn pause(common: &Common, options: &Pause) -> anyhow::Result<Exit> {
 }
 
 pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> {
-    with_daemon(async {
+    wait(async {
         let client = Client::of_running(&load::socket(common)).await?;
         let settings = client.settings().await?;
         let request = OverrideRequest {
@@ -96,12 +94,9 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
             who: environment::login_name(),
             ..OverrideRequest::default()
         };
-        let ended = client.post("/v1/overrides/end", &request).await?;
-        if common.json {
-            show::lines(elements(&ended).iter().map(Value::to_string));
+        let Some(ended) = change(common, &client, "/v1/overrides/end", &request).await? else {
             return Ok(Exit::Done);
-        }
-        let ended = read(&ended);
+        };
         let (zone, now) = (view::zone_of(Some(&settings), None), SystemClock.now());
         for one in &ended {
             show::line(&match one.kind {
@@ -138,11 +133,38 @@ pub(super) fn resume(common: &Common, options: &Resume) -> anyhow::Result<Exit> 
     })
 }
 
-pub(super) fn with_daemon(done: impl Future<Output = anyhow::Result<Exit>>) -> anyhow::Result<Exit> {
+pub(super) fn wait<T>(done: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(done)
 }
 
-pub(super) fn elements(value: &Value) -> &[Value] {
+/// Whether a rule is about servers that a keep is of, as far as the file tells.
+pub(super) fn touches(settings: &Settings, rule: &Rule, scope: &Scope) -> bool {
+    match scope {
+        Scope::Group(group) => rule.groups.contains(group),
+        Scope::Server(server) => {
+            let mut groups = rule.groups.iter().filter_map(|name| settings.groups.get(name));
+            groups.any(|group| group.servers.contains(&server.no))
+        }
+        Scope::Rule(_) => false,
+    }
+}
+
+/// Has the daemon make or end overrides. `None` where what came of it has been shown as JSON.
+pub(super) async fn change(
+    common: &Common,
+    client: &Client,
+    path: &str,
+    request: &OverrideRequest,
+) -> anyhow::Result<Option<Vec<Override>>> {
+    let changed = client.post(path, request).await?;
+    if common.json {
+        show::lines(elements(&changed).iter().map(Value::to_string));
+        return Ok(None);
+    }
+    Ok(Some(read(&changed)))
+}
+
+fn elements(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@ use jiff::civil::Date;
 
 use super::client::Client;
 use super::exit::Exit;
-use super::pause::{elements, next_after, read, with_daemon};
+use super::pause::{MAKE, change, next_after, read, wait};
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
@@ -28,7 +28,7 @@ pub(super) struct Options {
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
-    with_daemon(async {
+    wait(async {
         let client = Client::of_running(&load::socket(common)).await?;
         let settings = client.settings().await?;
         let now = SystemClock.now();
@@ -50,13 +50,9 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
             who: environment::login_name(),
             ..OverrideRequest::default()
         };
-        let made = client.post("/v1/overrides", &request).await?;
-        if common.json {
-            show::lines(elements(&made).iter().map(serde_json::Value::to_string));
-            return Ok(Exit::Done);
-        }
+        let Some(made) = change(common, &client, MAKE, &request).await? else { return Ok(Exit::Done) };
         let known = Overrides::new(read(&client.get("/v1/overrides").await?));
-        for one in read(&made) {
+        for one in made {
             show::line(&one.words(&zone));
             if let Some(words) = next_after(now, rule.into_iter(), &known, &zone) {
                 show::line(&format!("next: {words}"));

@@ -251,11 +251,7 @@ pub(super) fn tell_empty(draft: &mut Draft, origin: &Origin, empty: &BTreeSet<Gr
             "{}: group {group} matches no server, so nothing is done for it. Look at `sunup groups`, and mend the group.",
             origin.words()
         );
-        let rule = match origin {
-            Origin::Rule(rule) => Some(rule.clone()),
-            Origin::Person(_) | Origin::Keep { .. } => None,
-        };
-        let about = About { rule, groups: vec![group.clone()], run: None };
+        let about = About { rule: origin.rule().cloned(), groups: vec![group.clone()], run: None };
         draft.tell_about(NoticeKind::Guard, Urgency::NeedsAPerson, text, about);
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::account::{AccountLine, AccountState};
 use super::forecast::Forecasts;
-use super::keeps::{Following, Swallowed};
+use super::keeps::{Following, Swallowed, is_kept};
 use super::lines::Line;
 use super::probes::Probes;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
@@ -336,7 +336,7 @@ impl Book {
                 progress: target.progress.clone(),
             });
             target.revision += 1;
-            kept.extend((target.progress.outcome().is_some()).then(|| (run.head.clone(), target.clone())));
+            kept.extend(is_kept(target).then(|| (run.head.clone(), target.clone())));
             if is_watched_on(target.progress.outcome()) {
                 let until = draft.now.saturating_add(AFTERWATCH).unwrap_or(Timestamp::MAX);
                 let action = run.head.action;

@@ -484,10 +484,7 @@ pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
 
 /// The rules whose runs are open, for those that ask.
 pub(super) fn rule_of(head: &RunHead) -> Option<&RuleName> {
-    match &head.origin {
-        Origin::Rule(rule) => Some(rule),
-        Origin::Person(_) | Origin::Keep { .. } => None,
-    }
+    head.origin.rule()
 }
 
 #[cfg(test)]

@@ -364,6 +364,16 @@ enum Wish {
     End,
 }
 
+/// How the engine is, as `GET /v1/status` shows it; `None` if it does not answer in time. It answers between two turns.
+pub async fn status_within(inputs: &mpsc::Sender<Input>, limit: Duration) -> Option<Value> {
+    let (reply, answer) = oneshot::channel();
+    let asked = async {
+        inputs.send(Input::Status(reply)).await.ok()?;
+        answer.await.ok()
+    };
+    tokio::time::timeout(limit, asked).await.ok()?
+}
+
 fn ending() -> (StatusCode, Value) {
     (StatusCode::SERVICE_UNAVAILABLE, problem("the daemon is about to end"))
 }

@@ -170,7 +170,7 @@ impl<'a> Gates<'a> {
         let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
             let kept = match run.waives(Waiver::Keeps) {
                 true => BTreeSet::new(),
-                false => keeps::deciding(book, &server.account, action, self.now),
+                false => keeps::deciding(book, &self.keeping, &server.account, action),
             };
             let mut deciding = deciding_groups(book, &server.account, action, due).chain(kept);
             deciding.find(|group| !book.roster.is_known_since(group, since))

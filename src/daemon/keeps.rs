@@ -136,7 +136,6 @@ impl Book {
 
     /// Remembers what a keep held back, so that it can be made up for.
     pub(super) fn note_kept(&mut self, head: &RunHead, target: &Target) {
-        let is_kept = matches!(target.progress.outcome(), Some(Outcome::Skipped(reason)) if reason.kind == ReasonKind::Kept);
         let rule = match &head.origin {
             Origin::Rule(rule) => Some(rule.clone()),
             Origin::Keep { .. } => None,
@@ -145,7 +144,7 @@ impl Book {
         let decided = self.decided.get(&target.server).map(|decided| decided.due);
         let known = self.swallowed.get(&target.server).map(|swallowed| swallowed.due);
         let is_newest = decided.max(known).is_none_or(|newest| newest <= head.due);
-        if is_kept && is_newest {
+        if is_kept(target) && is_newest {
             let (action, due, by) = (head.action, head.due, head.origin.words());
             let swallowed = Swallowed { action, due, by, rule, groups: target.groups.clone() };
             self.swallowed.insert(target.server.clone(), swallowed);
@@ -246,6 +245,11 @@ pub(super) fn too_late(
         false => book.outcome_of(&head, targets.iter(), &resolution),
     };
     Claim { head, targets, resolution, ended: Some((outcome, cause.to_string())) }
+}
+
+/// Whether a target was left alone since a person keeps its server as it is.
+pub(super) fn is_kept(target: &Target) -> bool {
+    matches!(target.progress.outcome(), Some(Outcome::Skipped(reason)) if reason.kind == ReasonKind::Kept)
 }
 
 /// What follows keeps that have just ended: told, and put among what this turn claims. `ended` stand in the book as they ended.
@@ -352,12 +356,12 @@ fn made_up(book: &mut Book, now: Timestamp, keep: &Override, action: Action) -> 
 /// Groups of an account that decide whether people keep its servers as they are, and that only a list can tell.
 pub(super) fn deciding(
     book: &Book,
+    keeping: &Keeping<'_>,
     account: &AccountName,
     action: Action,
-    now: Timestamp,
 ) -> BTreeSet<GroupName> {
     let of_account = |name: &&GroupName| {
         book.settings.groups.get(name).is_some_and(|group| group.account == *account && group.needs_list())
     };
-    book.keeping(now).groups(action).filter(of_account).cloned().collect()
+    keeping.groups(action).filter(of_account).cloned().collect()
 }

@@ -45,6 +45,7 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         return BTreeMap::new();
     }
     let mut needed = Needed { book, since: BTreeMap::new() };
+    let keeping = book.keeping(now);
     for run in book.runs.values() {
         let waits = run.targets.values().any(|t| matches!(t.progress.state, State::Waiting { .. }));
         if now >= run.head.window_end || (run.resolution.pending.is_empty() && !waits) {
@@ -55,7 +56,8 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         for account in accounts {
             let due = rule_of(&run.head).map(|_| run.head.due);
             needed.all(deciding_groups(book, account, run.head.action, due).collect(), since);
-            needed.all(keeps::deciding(book, account, run.head.action, now).into_iter().collect(), since);
+            needed
+                .all(keeps::deciding(book, &keeping, account, run.head.action).into_iter().collect(), since);
         }
         let mut groups: BTreeSet<&GroupName> = run.head.groups.iter().collect();
         groups.extend(run.targets.keys().flat_map(|server| book.roster.groups_of(server)));
@@ -73,7 +75,7 @@ pub(super) fn wanted(book: &Book, now: Timestamp) -> BTreeMap<AccountName, Wante
         for account in groups.map(|group| &group.account).collect::<BTreeSet<_>>() {
             let due = Some(coming.occurrence.due);
             needed.all(deciding_groups(book, account, action, due).collect(), coming.from);
-            needed.all(keeps::deciding(book, account, action, now).into_iter().collect(), coming.from);
+            needed.all(keeps::deciding(book, &keeping, account, action).into_iter().collect(), coming.from);
         }
         needed.all(wanting_groups(book, rule, action, [coming.occurrence.due; 2]), coming.from);
     }

@@ -363,11 +363,7 @@ fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
 /// One run, without its attempts.
 #[must_use]
 pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
-    let rule = match &record.head.origin {
-        Origin::Rule(rule) => Some(rule.as_str()),
-        Origin::Person(_) | Origin::Keep { .. } => None,
-    };
-    let zone = zone_of(settings, rule);
+    let zone = zone_of(settings, record.head.origin.rule().map(RuleName::as_str));
     let targets: Vec<Value> = record.targets.iter().map(|target| target_line(target, &zone)).collect();
     let mut value = run_head(record.id.0, &record.head, settings);
     extend(

@@ -28,6 +28,15 @@ pub enum Origin {
 }
 
 impl Origin {
+    /// The rule, where one wanted it.
+    #[must_use]
+    pub fn rule(&self) -> Option<&RuleName> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Person(_) | Self::Keep { .. } => None,
+        }
+    }
+
     /// The origin for people and logs.
     #[must_use]
     pub fn words(&self) -> String {

@@ -7,13 +7,6 @@ use crate::support::Bench;
 
 const GROUP: &str = "[groups.web]\nservers = [\"1001\"]\n";
 
-fn shown(bench: &Bench, arguments: &[&str], code: i32) -> String {
-    let output = bench.output(arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {out}{err}");
-    format!("{out}{err}")
-}
-
 fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
@@ -24,16 +17,16 @@ fn a_backup_beside_a_running_daemon_is_whole_and_is_put_back_on_another_host() {
     old.configure(GROUP);
     new.configure(GROUP);
     let daemon = old.daemon_in_force();
-    shown(&old, &["start", "web"], 0);
+    old.shown_with(&["start", "web"], 0);
     let copy = old.path("copy.db");
 
-    let made = shown(&old, &["backup", text(&copy)], 0);
-    let twice = shown(&old, &["backup", text(&copy)], 69);
-    shown(&old, &["stop", "web", "--yes"], 0);
-    let held = shown(&old, &["restore", text(&copy)], 75);
+    let made = old.shown_with(&["backup", text(&copy)], 0);
+    let twice = old.shown_with(&["backup", text(&copy)], 69);
+    old.shown_with(&["stop", "web", "--yes"], 0);
+    let held = old.shown_with(&["restore", text(&copy)], 75);
     drop(daemon);
-    let put_back = shown(&old, &["restore", text(&copy)], 0);
-    let moved = shown(&new, &["restore", text(&copy)], 0);
+    let put_back = old.shown_with(&["restore", text(&copy)], 0);
+    let moved = new.shown_with(&["restore", text(&copy)], 0);
 
     assert!(made.contains("is a whole copy of"), "{made}");
     assert!(twice.contains("is there already, and is not written over"), "{twice}");
@@ -53,7 +46,7 @@ fn a_backup_beside_a_running_daemon_is_whole_and_is_put_back_on_another_host() {
         .map(|entry| entry.file_name().into_string().unwrap());
     assert!(aside.into_iter().any(|name| name.starts_with("sunup.db.before-restore-")));
     let _daemon = new.daemon_in_force();
-    shown(&new, &["start", "web"], 0);
+    new.shown_with(&["start", "web"], 0);
     assert_eq!(new.history().len(), 2);
 }
 
@@ -63,13 +56,13 @@ fn a_journal_that_was_retired_is_gone_on_with_only_by_adopting_it() {
     bench.configure(GROUP);
     let daemon = bench.daemon_in_force();
     let copy = bench.path("copy.db");
-    let running = shown(&bench, &["backup", "--retire", text(&copy)], 75);
+    let running = bench.shown_with(&["backup", "--retire", text(&copy)], 75);
     assert!(running.contains("systemctl disable --now sunup") && !copy.exists(), "{running}");
     drop(daemon);
 
-    let retired = shown(&bench, &["backup", "--retire", text(&copy)], 0);
-    let refused = shown(&bench, &["run"], 78);
-    let by_hand = shown(&bench, &["start", "web"], 78);
+    let retired = bench.shown_with(&["backup", "--retire", text(&copy)], 0);
+    let refused = bench.shown_with(&["run"], 78);
+    let by_hand = bench.shown_with(&["start", "web"], 78);
 
     assert!(retired.contains("`sunup run --adopt` lifts that"), "{retired}");
     for words in [&refused, &by_hand] {
@@ -81,7 +74,7 @@ fn a_journal_that_was_retired_is_gone_on_with_only_by_adopting_it() {
     adopting.kill().unwrap();
     adopting.wait().unwrap();
     let _daemon = bench.daemon_in_force();
-    shown(&bench, &["start", "web"], 0);
+    bench.shown_with(&["start", "web"], 0);
     bench.audit();
 }
 
@@ -90,17 +83,17 @@ fn what_is_no_sound_copy_is_not_put_back_and_the_journal_stays() {
     let bench = Bench::new(&["--boot", "1s..1s"]);
     bench.configure(GROUP);
     let daemon = bench.daemon_in_force();
-    shown(&bench, &["start", "web"], 0);
+    bench.shown_with(&["start", "web"], 0);
     drop(daemon);
     let (odd, half) = (bench.path("odd.db"), bench.path("half.db"));
     std::fs::write(&odd, "precious, and no database at all, which is longer than a page's header").unwrap();
-    shown(&bench, &["backup", text(&half)], 0);
+    bench.shown_with(&["backup", text(&half)], 0);
     let whole = std::fs::read(&half).unwrap();
     std::fs::write(&half, &whole[..whole.len() / 2]).unwrap();
 
     let words =
-        [text(&odd), text(&half), "/nowhere/copy.db"].map(|path| shown(&bench, &["restore", path], 69));
-    let nowhere = shown(&bench, &["backup", "/nowhere/copy.db"], 69);
+        [text(&odd), text(&half), "/nowhere/copy.db"].map(|path| bench.shown_with(&["restore", path], 69));
+    let nowhere = bench.shown_with(&["backup", "/nowhere/copy.db"], 69);
 
     assert!(words[2].contains("there is no such file"), "{words:?}");
     assert!(nowhere.contains("/nowhere/copy.db"), "{nowhere}");

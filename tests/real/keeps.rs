@@ -4,13 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
-use crate::support::{Bench, json_lines};
-
-/// A moment as a cron rule with seconds says it.
-fn cron_at(moment: Timestamp) -> String {
-    let at = moment.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
-    format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month())
-}
+use crate::support::{Bench, cron_at, json_lines};
 
 fn configure(bench: &Bench, stop_at: Timestamp) {
     let cron = cron_at(stop_at);
@@ -21,13 +15,6 @@ fn configure(bench: &Bench, stop_at: Timestamp) {
     ));
 }
 
-fn shown(bench: &Bench, arguments: &[&str]) -> String {
-    let output = bench.output(arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {out}{err}");
-    format!("{out}{err}")
-}
-
 #[test]
 fn what_is_started_until_a_moment_stays_up_over_a_stop_and_kill_and_is_stopped_once_afterwards() {
     let bench = Bench::new(&["--boot", "1s..1s"]);
@@ -35,15 +22,15 @@ fn what_is_started_until_a_moment_stays_up_over_a_stop_and_kill_and_is_stopped_o
     let daemon = bench.daemon_in_force();
     let until = (SystemClock.now() + SignedDuration::from_secs(26)).to_string();
 
-    let started = shown(&bench, &["start", "web", "--until", &until, "--reason", "release"]);
+    let started = bench.shown(&["start", "web", "--until", &until, "--reason", "release"]);
     daemon.signal("KILL");
     drop(daemon);
     let _daemon = bench.daemon_in_force();
 
     assert!(started.contains("group web is kept on from") && started.contains(": release"), "{started}");
-    assert!(shown(&bench, &["status"]).contains("group web is kept on"));
-    assert!(shown(&bench, &["why", "1002"]).contains("group web is kept on"));
-    assert!(shown(&bench, &["plan", "--days", "1"]).contains("group web is kept on"));
+    assert!(bench.shown(&["status"]).contains("group web is kept on"));
+    assert!(bench.shown(&["why", "1002"]).contains("group web is kept on"));
+    assert!(bench.shown(&["plan", "--days", "1"]).contains("group web is kept on"));
     let ended = bench.ended(3);
     let told: Vec<String> = ended
         .iter()
@@ -63,17 +50,17 @@ fn a_stop_by_hand_says_what_keeps_a_server_and_how_to_do_it_all_the_same() {
     let bench = Bench::new(&["--boot", "1s..1s"]);
     configure(&bench, SystemClock.now() + SignedDuration::from_hours(20));
     let _daemon = bench.daemon_in_force();
-    shown(&bench, &["start", "--server", "1001"]);
-    shown(&bench, &["keep", "--server", "1001", "on", "--until", "2037-01-01"]);
+    bench.shown(&["start", "--server", "1001"]);
+    bench.shown(&["keep", "--server", "1001", "on", "--until", "2037-01-01"]);
 
     let refused = bench.output(&["stop", "--server", "1001", "--yes"]);
-    let broken = shown(&bench, &["stop", "--server", "1001", "--yes", "--break-keep"]);
+    let broken = bench.shown(&["stop", "--server", "1001", "--yes", "--break-keep"]);
 
     assert_eq!(refused.status.code(), Some(3));
     let words = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(words.contains("server main/1001 is kept on") && words.contains("--break-keep"), "{words}");
     assert!(broken.contains("run 3: done"), "{broken}");
-    assert!(shown(&bench, &["resume", "--server", "1001"]).contains("no longer kept on"));
+    assert!(bench.shown(&["resume", "--server", "1001"]).contains("no longer kept on"));
     bench.audit();
 }
 
@@ -83,14 +70,14 @@ fn a_skip_takes_one_occurrence_out_and_mistakes_are_told_with_the_remedy() {
     configure(&bench, SystemClock.now() + SignedDuration::from_hours(20));
     let _daemon = bench.daemon_in_force();
 
-    let skipped = shown(&bench, &["skip", "office", "--on", "2037-01-05", "--reason", "fair"]);
+    let skipped = bench.shown(&["skip", "office", "--on", "2037-01-05", "--reason", "fair"]);
 
     assert!(
         skipped.contains("rule office is skipped at 2037-01-05T08:50:00+09:00 by tester: fair"),
         "{skipped}"
     );
     let plan = ["plan", "--rule", "office", "--from", "2037-01-05", "--to", "2037-01-07", "--json"];
-    let planned = json_lines(&shown(&bench, &plan));
+    let planned = json_lines(&bench.shown(&plan));
     let struck: Vec<bool> = planned.iter().map(|line| !line["skipped"].is_null()).collect();
     assert_eq!(struck, [true, true, false, false], "{planned:?}");
     let table: [(&[&str], &str); 8] = [
@@ -129,8 +116,8 @@ fn start_failed_mends_a_failed_morning_in_order() {
     let none = bench.output(&["start", "--failed"]);
     let failed = bench.output(&["start", "db", "web"]);
 
-    let mended = shown(&bench, &["start", "--failed"]);
-    let again = shown(&bench, &["start", "--failed", "2"]);
+    let mended = bench.shown(&["start", "--failed"]);
+    let again = bench.shown(&["start", "--failed", "2"]);
 
     assert_eq!((none.status.code(), failed.status.code()), (Some(2), Some(3)));
     assert!(String::from_utf8_lossy(&none.stderr).contains("no start has failed lately"));

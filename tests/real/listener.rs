@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
-use crate::support::{Bench, in_seconds};
+use crate::support::{Bench, cron_at, in_seconds};
 use crate::wait::until;
 
 /// A daemon with a listener on loopback, and the listener's address.
@@ -131,8 +131,7 @@ fn what_may_be_asked_is_answered_and_everything_else_is_turned_away() {
 #[test]
 fn metrics_count_what_was_done_and_readiness_tells_what_is_wrong() {
     let due = SystemClock.now() + SignedDuration::from_secs(12);
-    let at = due.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
-    let cron = format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month());
+    let cron = cron_at(due);
     let rule = format!("[rules.morning]\ncron = \"{cron}\"\nseconds = true\nstart = [\"web\"]\n");
     let (bench, daemon, address) = listening(&rule, &[]);
 
@@ -169,8 +168,7 @@ fn metrics_count_what_was_done_and_readiness_tells_what_is_wrong() {
 #[test]
 fn five_hundred_slow_clients_shift_no_start() {
     let due = in_seconds(25);
-    let at = due.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
-    let cron = format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month());
+    let cron = cron_at(due);
     let rule = format!("[rules.morning]\ncron = \"{cron}\"\nseconds = true\nstart = [\"web\"]\n");
     let (bench, _daemon, address) = listening(&rule, &[]);
 

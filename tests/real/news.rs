@@ -9,7 +9,7 @@ use serde_json::Value;
 use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
-use crate::support::Bench;
+use crate::support::{Bench, cron_at};
 use crate::wait::until;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -87,8 +87,7 @@ fn read(stream: &TcpStream) -> Option<Got> {
 fn bench(notifiers: &str, due_in: i64) -> Bench {
     let bench = Bench::new(&[]);
     let due = SystemClock.now() + SignedDuration::from_secs(due_in);
-    let at = due.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
-    let cron = format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month());
+    let cron = cron_at(due);
     bench.configure(&format!(
         "[groups.web]\nservers = [\"1001\"]\n[groups.none]\nname = \"nobody-*\"\n\
          [rules.web]\ncron = \"{cron}\"\nseconds = true\nstart = [\"web\"]\n\

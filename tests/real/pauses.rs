@@ -4,14 +4,8 @@ use jiff::{SignedDuration, Timestamp};
 use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
-use crate::support::{Bench, json_lines};
+use crate::support::{Bench, cron_at, json_lines};
 use crate::wait::until;
-
-/// A second of this or the next minute, as a rule with seconds says it.
-fn cron_at(moment: Timestamp) -> String {
-    let at = moment.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
-    format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month())
-}
 
 /// Two rules that are due soon: one that is paused in time, and one that is not.
 fn bench(due: Timestamp) -> Bench {
@@ -25,33 +19,26 @@ fn bench(due: Timestamp) -> Bench {
     bench
 }
 
-fn shown(bench: &Bench, arguments: &[&str]) -> String {
-    let output = bench.output(arguments);
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{arguments:?}: {out}{err}");
-    format!("{out}{err}")
-}
-
 #[test]
 fn a_pause_is_shown_wherever_somebody_looks_and_holds_over_kill() {
     let due = SystemClock.now() + SignedDuration::from_secs(20);
     let bench = bench(due);
     let daemon = bench.daemon_in_force();
 
-    let made = shown(&bench, &["pause", "office", "--until", "2037-01-01", "--reason", "release night"]);
+    let made = bench.shown(&["pause", "office", "--until", "2037-01-01", "--reason", "release night"]);
     daemon.signal("KILL");
     drop(daemon);
-    let alone = shown(&bench, &["plan", "--days", "1"]);
+    let alone = bench.shown(&["plan", "--days", "1"]);
     let _daemon = bench.daemon_in_force();
 
     let words = "rule office is paused until 2037-01-01T00:00:00+09:00 by tester: release night";
     assert!(made.contains(words), "{made}");
     assert!(made.contains("occurrences fall into it") && made.contains("after it: rule office"), "{made}");
-    for looked in [alone, shown(&bench, &["status"]), shown(&bench, &["plan", "--days", "1"])] {
+    for looked in [alone, bench.shown(&["status"]), bench.shown(&["plan", "--days", "1"])] {
         assert!(looked.contains(words), "{looked}");
     }
-    assert!(shown(&bench, &["why", "1002"]).contains(words));
-    let planned = json_lines(&shown(&bench, &["plan", "--days", "1", "--rule", "office", "--json"]));
+    assert!(bench.shown(&["why", "1002"]).contains(words));
+    let planned = json_lines(&bench.shown(&["plan", "--days", "1", "--rule", "office", "--json"]));
     assert!(planned.iter().all(|line| line["skipped"] == words), "{planned:?}");
     let ended = bench.ended(2);
     let of = |rule: &str| ended.iter().find(|run| run["rule"] == rule).unwrap();
@@ -70,9 +57,9 @@ fn resume_ends_a_pause_and_an_end_that_comes_by_itself_is_told() {
     let _daemon = bench.daemon_in_force();
     let soon = (SystemClock.now() + SignedDuration::from_secs(2)).to_string();
 
-    shown(&bench, &["pause", "rule:web", "--until", "2037-01-01"]);
-    shown(&bench, &["pause", "group:web", "--until", &soon]);
-    let resumed = shown(&bench, &["resume", "rule:web"]);
+    bench.shown(&["pause", "rule:web", "--until", "2037-01-01"]);
+    bench.shown(&["pause", "group:web", "--until", &soon]);
+    let resumed = bench.shown(&["resume", "rule:web"]);
 
     assert!(resumed.contains("rule web is no longer paused\nnext: rule web is to start at"), "{resumed}");
     until("its end is told", || {

@@ -111,6 +111,19 @@ impl Bench {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }
 
+    /// What a command says that ends well, results and words about them.
+    pub(crate) fn shown(&self, arguments: &[&str]) -> String {
+        self.shown_with(arguments, 0)
+    }
+
+    /// The same for one that ends with a code.
+    pub(crate) fn shown_with(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.output(arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {out}{err}");
+        format!("{out}{err}")
+    }
+
     /// Starts the daemon; its log is added to `daemon.log`.
     pub(crate) fn daemon(&self) -> Process {
         self.spawn(self.command(&["run"]))
@@ -207,6 +220,12 @@ fn program(folder: &Path) -> Command {
         .env("LOGNAME", "tester");
     command.current_dir(folder);
     command
+}
+
+/// A moment as a cron rule with seconds says it.
+pub(crate) fn cron_at(moment: Timestamp) -> String {
+    let at = moment.to_zoned(jiff::tz::TimeZone::get("Asia/Seoul").unwrap());
+    format!("{} {} {} {} {} *", at.second(), at.minute(), at.hour(), at.day(), at.month())
 }
 
 pub(crate) fn json_lines(text: &str) -> Vec<Value> {

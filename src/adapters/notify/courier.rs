@@ -13,7 +13,7 @@ use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::message::Message;
-use super::post;
+use super::{plain, post};
 use crate::adapters::secrets::fetch;
 use crate::settings::{Notify, NotifyKind};
 
@@ -122,9 +122,7 @@ async fn run(command: &[String], message: &Message) -> Result<(), String> {
     if ended.success() {
         return Ok(());
     }
-    let said: String =
-        String::from_utf8_lossy(&said).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let said = said.trim();
+    let said = plain(&said);
     let said = if said.is_empty() { String::new() } else { format!(": {said}") };
     Err(format!("`{program}` ended with {ended}{said}"))
 }

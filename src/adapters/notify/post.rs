@@ -6,6 +6,7 @@ use std::time::Duration;
 use reqwest::header::HeaderMap;
 use secrecy::{ExposeSecret, SecretString};
 
+use super::plain;
 use crate::domain::address::is_public;
 
 /// How long a name may take to resolve.
@@ -32,8 +33,7 @@ pub async fn send(
     headers: HeaderMap,
     body: Option<Vec<u8>>,
 ) -> Result<(), String> {
-    let url = reqwest::Url::parse(address.expose_secret())
-        .map_err(|error| format!("its address is no URL: {error}"))?;
+    let url = url_of(address)?;
     let addresses = looked_up(&url, allow_private).await?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let client = reqwest::Client::builder()
@@ -63,10 +63,8 @@ pub async fn send(
     {
         shown.extend(chunk.iter().take(ANSWER_BYTES_MAX - shown.len()));
     }
-    let shown: String =
-        String::from_utf8_lossy(&shown).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     // Some receivers repeat what they were asked for.
-    let shown = redacted(shown.trim(), &hidden);
+    let shown = redacted(&plain(&shown), &hidden);
     let said = if shown.is_empty() { String::new() } else { format!(": {shown}") };
     let moved =
         if status.is_redirection() { " (it is elsewhere now, and redirects are not followed)" } else { "" };
@@ -98,9 +96,12 @@ fn redacted(text: &str, parts: &[String]) -> String {
 /// # Errors
 /// Why not, in words without the address.
 pub async fn check(address: &SecretString, allow_private: bool) -> Result<(), String> {
-    let url = reqwest::Url::parse(address.expose_secret())
-        .map_err(|error| format!("its address is no URL: {error}"))?;
+    let url = url_of(address)?;
     looked_up(&url, allow_private).await.map(|_| ())
+}
+
+fn url_of(address: &SecretString) -> Result<reqwest::Url, String> {
+    reqwest::Url::parse(address.expose_secret()).map_err(|error| format!("its address is no URL: {error}"))
 }
 
 /// The same address with something at the end of its path.

@@ -6,10 +6,11 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
+use crate::cli::pause::touches;
 use crate::cli::show;
 use crate::daemon::view::PlanLines;
 use crate::domain::name::{Action, RuleName};
-use crate::domain::overrides::{Overrides, Scope};
+use crate::domain::overrides::Overrides;
 use crate::domain::plan::Explained;
 use crate::domain::roster::Roster;
 use crate::domain::schedule::{Fate, When};
@@ -87,15 +88,9 @@ fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
 fn held_back(line: &Explained, settings: &Settings, overrides: &Overrides) -> Option<String> {
     let rule = settings.rules.get(&line.occurrence.rule)?;
     let (due, action) = (line.occurrence.due, line.occurrence.action);
-    let is_about = |scope: &Scope| match scope {
-        Scope::Group(group) => rule.groups.contains(group),
-        Scope::Server(server) => {
-            let groups = rule.groups.iter().filter_map(|name| settings.groups.get(name));
-            groups.into_iter().any(|group| group.servers.contains(&server.no))
-        }
-        Scope::Rule(_) => false,
-    };
-    let kept = overrides.keeping(due).filter(|(one, forbids)| *forbids == action && is_about(&one.scope));
+    let kept = overrides
+        .keeping(due)
+        .filter(|(one, forbids)| *forbids == action && touches(settings, rule, &one.scope));
     let paused = overrides.of_groups(&rule.groups, due).map(|(_, one)| one);
     let words: Vec<String> =
         paused.chain(kept.map(|(one, _)| one)).map(|one| one.words(&rule.schedule.zone)).collect();
