@@ -90,6 +90,7 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
     remembers_what_is_worth_another_look(open().await.as_ref()).await;
     overrides::are_kept_until_long_after_their_end(open().await.as_ref()).await;
+    overrides::and_configurations_are_part_of_the_past(open().await.as_ref()).await;
 }
 
 async fn claims_an_occurrence_once(store: &dyn Store) {
@@ -260,6 +261,8 @@ async fn tells_the_past(store: &dyn Store) {
             .map(|entry| match entry {
                 Entry::Run(run) => run.head.origin.words(),
                 Entry::Missed(range) => format!("missed {}", range.rule),
+                Entry::Override(one) => format!("{} of {}", one.kind.word(), one.scope),
+                Entry::Config(config) => format!("configuration {}", config.text),
             })
             .collect()
     };

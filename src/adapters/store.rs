@@ -22,8 +22,8 @@ use sqlx::{Row, SqlSafeStr};
 use crate::domain::name::RunId;
 use crate::domain::overrides::Override;
 use crate::ports::store::{
-    AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
-    Withdrawn,
+    AttemptRecord, ConfigEntry, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
+    StoredConfig, Turn, Withdrawn,
 };
 pub use lock::{Holder, holder};
 
@@ -259,6 +259,10 @@ impl Store for SqliteStore {
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
         history::last_config(self).await
+    }
+
+    async fn config_at(&self, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError> {
+        history::config_at(self, at).await
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -19,6 +19,7 @@ use crate::settings::{Settings, StoreLocation};
 #[derive(Args)]
 pub(super) struct Options {
     /// The number of one run, to see it whole
+    #[arg(conflicts_with_all = ["rule", "server", "from", "to", "at", "failed"])]
     run: Option<i64>,
     /// Only of this rule
     #[arg(long, value_name = "NAME")]
@@ -32,6 +33,12 @@ pub(super) struct Options {
     /// Only due before this moment
     #[arg(long, value_name = "TIME")]
     to: Option<String>,
+    /// Only what was at work or in force at this moment
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["from", "to"])]
+    at: Option<String>,
+    /// Show the configuration that was in force then, and nothing else
+    #[arg(long)]
+    configuration: bool,
     /// Only those that ended other than done
     #[arg(long)]
     failed: bool,
@@ -59,6 +66,9 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
                 from_journal(&location, settings.as_ref(), options.run, request).await?
             }
         };
+        if options.configuration {
+            return print_configuration(&found, options);
+        }
         match (common.json, options.run) {
             (true, _) => found.iter().rev().for_each(|entry| show::line(&entry.to_string())),
             (false, Some(_)) => found.iter().for_each(print_run),
@@ -85,7 +95,12 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
         server: options.server.clone(),
         from: moment(&options.from)?,
         to: moment(&options.to)?,
+        at: match options.run {
+            None if options.configuration && options.at.is_none() => Some(now),
+            _ => moment(&options.at)?,
+        },
         failed: options.failed,
+        whole: true,
         limit: Some(options.limit),
     })
 }
@@ -98,8 +113,8 @@ async fn from_journal(
 ) -> anyhow::Result<Vec<Value>> {
     let store = SqliteStore::open_to_read(&load::journal(location)).await?;
     match run {
-        Some(run) => match store.run(RunId(run)).await? {
-            Some((record, attempts)) => Ok(vec![view::story(&record, &attempts, settings)]),
+        Some(run) => match view::story_of(&store, RunId(run), settings).await? {
+            Some(story) => Ok(vec![story]),
             None => Err(Exit::Usage.with(format!("there is no run {run}"))),
         },
         None => {
@@ -138,11 +153,15 @@ fn counts(entry: &Value) -> String {
 
 fn print_list(found: &[Value]) {
     if found.is_empty() {
-        show::word("there are no such runs yet");
+        show::word("there is nothing of that kind in the journal");
         return;
     }
-    let mut table = show::table(&["RUN", "DUE", "ACTION", "RULE", "OUTCOME", "SERVERS"]);
+    let mut table = show::table(&["RUN", "TIME", "WHAT", "OF", "OUTCOME", "SERVERS"]);
     for entry in found.iter().rev() {
+        if let Some(row) = other_row(entry) {
+            table.add_row(row);
+            continue;
+        }
         let times = number(entry, "occurrences");
         let due = if times.is_empty() || times == "1" {
             text(entry, "due").to_owned()
@@ -159,6 +178,56 @@ fn print_list(found: &[Value]) {
         ]);
     }
     show::line(&show::trimmed(&table));
+}
+
+/// The row of an entry that is neither a run nor a miss.
+fn other_row(entry: &Value) -> Option<Vec<String>> {
+    let row = match text(entry, "entry") {
+        "override" => {
+            let kind = match text(entry, "stays") {
+                "" => text(entry, "kind").to_owned(),
+                stays => format!("{} {stays}", text(entry, "kind")),
+            };
+            let whom = format!("{} {} by {}", text(entry, "scope"), text(entry, "name"), text(entry, "who"));
+            let end = match (text(entry, "ended"), text(entry, "lifted_by")) {
+                ("", _) => format!("until {}", text(entry, "until")),
+                (ended, "") => format!("until {ended}"),
+                (ended, who) => format!("ended at {ended} by {who}"),
+            };
+            [text(entry, "from").to_owned(), kind, whom, end, text(entry, "reason").to_owned()]
+        }
+        "configuration" => {
+            let short: String = text(entry, "hash").chars().take(HASH_SHOWN).collect();
+            let end = match text(entry, "until") {
+                "" => "in force".to_owned(),
+                until => format!("until {until}"),
+            };
+            [text(entry, "since").to_owned(), "configuration".to_owned(), short, end, String::new()]
+        }
+        _ => return None,
+    };
+    Some([String::new()].into_iter().chain(row).collect())
+}
+
+/// How much of a configuration's hash is shown.
+const HASH_SHOWN: usize = 12;
+
+/// The configuration of one run, or that of a moment, as it was written.
+fn print_configuration(found: &[Value], options: &Options) -> anyhow::Result<Exit> {
+    let config = match options.run {
+        Some(_) => found.first().and_then(|run| run.get("configuration")).filter(|config| !config.is_null()),
+        None => found.iter().find(|entry| text(entry, "entry") == "configuration"),
+    };
+    let Some(config) = config else {
+        return Err(Exit::Usage.with("the journal holds no configuration of that time"));
+    };
+    let until = match text(config, "until") {
+        "" => "now".to_owned(),
+        until => until.to_owned(),
+    };
+    show::word(&format!("in force from {} to {until}:", text(config, "since")));
+    show::raw(text(config, "text"));
+    Ok(Exit::Done)
 }
 
 /// How an entry ended; what a wrong clock made says so.
@@ -202,6 +271,18 @@ fn print_run(run: &Value) {
         ]);
     }
     show::line(&show::trimmed(&table));
+    print_attempts(run);
+    if let Some(config) = run.get("configuration").filter(|config| !config.is_null()) {
+        let short: String = text(config, "hash").chars().take(HASH_SHOWN).collect();
+        show::line(&format!(
+            "configuration {short} was in force, since {}; see it with: sunup history {} --configuration",
+            text(config, "since"),
+            number(run, "run")
+        ));
+    }
+}
+
+fn print_attempts(run: &Value) {
     for attempt in list(run, "attempt_list") {
         let servers: Vec<&str> = list(attempt, "servers").iter().filter_map(Value::as_str).collect();
         let status = number(attempt, "http_status");

@@ -28,7 +28,7 @@ use crate::daemon::engine::{Input, Mode};
 use crate::daemon::{signals, view};
 use crate::domain::name::{Action, RunId};
 use crate::ports::clock::Clock;
-use crate::ports::store::{Store, StoreError, Waiver};
+use crate::ports::store::{StoreError, Waiver};
 use crate::settings::{LogLevel, Settings};
 
 /// How often a run is looked at.
@@ -260,8 +260,8 @@ async fn give_up(hosted: &mut Hosted) -> anyhow::Result<Exit> {
 }
 
 async fn story(store: &SqliteStore, id: RunId, settings: &Settings) -> anyhow::Result<Value> {
-    match store.run(id).await? {
-        Some((record, attempts)) => Ok(view::story(&record, &attempts, Some(settings))),
+    match view::story_of(store, id, Some(settings)).await? {
+        Some(story) => Ok(story),
         None => Err(Exit::Unexpected.with(format!("run {id} is not in the journal"))),
     }
 }

@@ -377,7 +377,7 @@ async fn history(
 ) -> anyhow::Result<Vec<Value>> {
     if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
         let (server, limit) = (Some(server.to_owned()), Some(limit));
-        let request = HistoryRequest { rule: None, server, from: None, to, failed: false, limit };
+        let request = HistoryRequest { server, to, limit, ..HistoryRequest::default() };
         let answer = client.post("/v1/history", &request).await?;
         return Ok(answer.as_array().cloned().unwrap_or_default());
     }

@@ -76,9 +76,15 @@ pub struct HistoryRequest {
     pub from: Option<Timestamp>,
     /// Only due before this moment.
     pub to: Option<Timestamp>,
+    /// Only what was at work or in force at this moment.
+    #[serde(default)]
+    pub at: Option<Timestamp>,
     /// Only those that ended other than `done`.
     #[serde(default)]
     pub failed: bool,
+    /// Overrides and configurations too.
+    #[serde(default)]
+    pub whole: bool,
     /// At most so many, the newest ones.
     pub limit: Option<u32>,
 }
@@ -92,6 +98,8 @@ impl HistoryRequest {
             server: self.server,
             from: self.from,
             to: self.to,
+            at: self.at,
+            whole: self.whole,
             failed: self.failed,
             limit: self.limit.unwrap_or(20).min(HISTORY_MAX),
         }
@@ -267,10 +275,8 @@ impl Control {
 
     async fn run(&self, id: RunId) -> (StatusCode, Value) {
         let settings = self.settings();
-        match self.store.run(id).await {
-            Ok(Some((record, attempts))) => {
-                (StatusCode::OK, view::story(&record, &attempts, Some(&settings)))
-            }
+        match view::story_of(&*self.store, id, Some(&settings)).await {
+            Ok(Some(story)) => (StatusCode::OK, story),
             Ok(None) => (StatusCode::NOT_FOUND, problem(&format!("there is no run {id}"))),
             Err(error) => (StatusCode::SERVICE_UNAVAILABLE, problem(&error.to_string())),
         }

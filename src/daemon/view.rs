@@ -1,5 +1,7 @@
 //! What people and programs are shown: the JSON objects of `status`, `history` and the control socket.
 
+mod past;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
@@ -11,15 +13,17 @@ use super::book::{Book, Run};
 use super::engine::Beat;
 use super::overrides::Shown;
 use crate::domain::name::{Action, GroupName, RuleName};
-use crate::domain::outcome::{Outcome, ReasonKind};
+use crate::domain::outcome::Outcome;
 use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Fate;
 use crate::domain::target::State;
-use crate::ports::store::{AttemptRecord, Entry, MissedRange, Origin, RunHead, RunRecord, TargetRecord};
+use crate::ports::store::{Origin, RunHead, RunRecord};
 use crate::settings::Settings;
+
+pub use past::{entry, run, story_of};
 
 /// How many coming occurrences `status` shows.
 const NEXT_SHOWN: usize = 10;
@@ -333,102 +337,6 @@ fn run_head(id: i64, head: &RunHead, settings: Option<&Settings>) -> Value {
     })
 }
 
-/// One entry of the past, as `history --json` shows it.
-#[must_use]
-pub fn entry(entry: &Entry, settings: Option<&Settings>) -> Value {
-    match entry {
-        Entry::Run(record) => run(record, settings),
-        Entry::Missed(missed) => missed_range(missed, settings),
-    }
-}
-
-fn missed_range(missed: &MissedRange, settings: Option<&Settings>) -> Value {
-    let zone = zone_of(settings, Some(missed.rule.as_str()));
-    json!({
-        "run": null,
-        "rule": missed.rule.as_str(),
-        "planned": moment(missed.first, &zone),
-        "due": moment(missed.first, &zone),
-        "last": moment(missed.last, &zone),
-        "occurrences": missed.count,
-        "action": missed.action.word(),
-        // What a pause held back while nobody ran was left undone on purpose.
-        "outcome": if missed.cause.kind == ReasonKind::Paused { "skipped" } else { "missed" },
-        "reason": missed.cause.to_string(),
-        "withdrawn": missed.withdrawn.map(|at| moment(at, &zone)),
-        "targets": [],
-    })
-}
-
-/// One run, without its attempts.
-#[must_use]
-pub fn run(record: &RunRecord, settings: Option<&Settings>) -> Value {
-    let zone = zone_of(settings, record.head.origin.rule().map(RuleName::as_str));
-    let targets: Vec<Value> = record.targets.iter().map(|target| target_line(target, &zone)).collect();
-    let mut value = run_head(record.id.0, &record.head, settings);
-    extend(
-        &mut value,
-        json!({
-            "outcome": record.ended.map(|(outcome, _)| outcome.word()),
-            "ended": record.ended.map(|(_, at)| moment(at, &zone)),
-            "reason": record.reason,
-            "withdrawn": record.withdrawn.map(|at| moment(at, &zone)),
-            "pending": group_names(&record.resolution.pending),
-            "targets": targets,
-        }),
-    );
-    value
-}
-
-fn target_line(record: &TargetRecord, zone: &TimeZone) -> Value {
-    let progress = &record.target.progress;
-    let confirmed = match &progress.state {
-        State::Ended { outcome, at } if matches!(outcome.word(), "started" | "stopped" | "already") => {
-            Some(*at)
-        }
-        _ => None,
-    };
-    json!({
-        "server": record.target.server.no.as_str(),
-        "account": record.target.server.account.as_str(),
-        "name": record.target.name,
-        "state": progress.state.word(),
-        "why": why(&progress.state),
-        "outcome": progress.outcome().map(|outcome| outcome.word()),
-        "reason": progress.outcome().and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()),
-        "attempts": progress.attempts,
-        "requested_at": progress.first_asked.map(|at| moment(at, zone)),
-        "confirmed_at": confirmed.map(|at| moment(at, zone)),
-        "remark": record.remark,
-    })
-}
-
-/// One run whole, with its attempts.
-#[must_use]
-pub fn story(record: &RunRecord, attempts: &[AttemptRecord], settings: Option<&Settings>) -> Value {
-    let zone = zone_of(settings, None);
-    let attempts: Vec<Value> = attempts
-        .iter()
-        .map(|attempt| {
-            json!({
-                "attempt": attempt.id.0,
-                "action": attempt.action.word(),
-                "servers": attempt.servers.iter().map(|server| server.no.as_str()).collect::<Vec<_>>(),
-                "intended_at": moment(attempt.intended, &zone),
-                "answered_at": attempt.answered.map(|at| moment(at, &zone)),
-                "result": attempt.result,
-                "http_status": attempt.status,
-                "code": attempt.code,
-                "text": attempt.text,
-                "request_id": attempt.request_id,
-            })
-        })
-        .collect();
-    let mut value = run(record, settings);
-    extend(&mut value, json!({ "attempt_list": attempts }));
-    value
-}
-
 /// `2 started, 1 failed`, in a fixed order.
 #[must_use]
 pub fn counts(outcomes: &[&Outcome]) -> String {
@@ -446,10 +354,13 @@ pub fn counts(outcomes: &[&Outcome]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::domain::outcome::ReasonKind;
+    use crate::ports::store::{Entry, MissedRange};
+
     use super::*;
     use crate::daemon::scene;
     use crate::domain::name::Action;
-    use crate::domain::outcome::{Reason, ReasonKind};
+    use crate::domain::outcome::Reason;
     use crate::domain::plan::explained;
 
     #[test]

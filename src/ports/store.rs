@@ -375,8 +375,12 @@ pub struct HistoryQuery {
     pub from: Option<Timestamp>,
     /// Only due before this moment.
     pub to: Option<Timestamp>,
+    /// Only what was at work or in force at this moment.
+    pub at: Option<Timestamp>,
     /// Only those that ended other than `done`.
     pub failed: bool,
+    /// Overrides and configurations too, unless only what failed is wanted.
+    pub whole: bool,
     /// At most so many, the newest ones.
     pub limit: u32,
 }
@@ -388,6 +392,23 @@ pub enum Entry {
     Run(RunRecord),
     /// A range of missed occurrences.
     Missed(MissedRange),
+    /// An override, by the moment from which it held.
+    Override(Override),
+    /// A configuration, by the moment from which it was in force.
+    Config(ConfigEntry),
+}
+
+/// A configuration among the entries of the past.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigEntry {
+    /// What tells it from others: a hash over its text and what its calendars rested on.
+    pub hash: String,
+    /// Since when it was in force.
+    pub since: Timestamp,
+    /// Until when: when the next one came; `None` if it still is.
+    pub until: Option<Timestamp>,
+    /// Its text. It holds no secret: the file may not.
+    pub text: String,
 }
 
 /// A run as it is recorded.
@@ -487,6 +508,9 @@ pub trait Store: Send + Sync {
 
     /// The configuration that was last in force.
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError>;
+
+    /// The configuration that was in force at a moment.
+    async fn config_at(&self, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError>;
 
     /// Entries of the past, newest first.
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError>;

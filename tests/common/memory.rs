@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sunup::domain::hash::stable;
 use sunup::domain::name::{Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId};
 use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
-use sunup::domain::overrides::Override;
+use sunup::domain::overrides::{Override, Scope};
 use sunup::ports::store::{
-    AttemptRecord, Claim, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun,
-    Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig, Target,
-    TargetRecord, Turn, Withdrawn,
+    AttemptRecord, Claim, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange,
+    OpenRun, Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig,
+    Target, TargetRecord, Turn, Withdrawn,
 };
 
 /// A run with all that belongs to it.
@@ -360,6 +361,41 @@ impl Held {
         }
     }
 
+    fn concerns_rule(&self, one: &Override, rule: &str) -> bool {
+        let last = self.runs.values().rfind(|row| row.head.origin.rule().is_some_and(|r| r.as_str() == rule));
+        match &one.scope {
+            Scope::Rule(name) => name.as_str() == rule,
+            Scope::Group(group) => last.is_some_and(|row| row.head.groups.contains(group)),
+            Scope::Server(_) => false,
+        }
+    }
+
+    fn concerns_server(&self, one: &Override, server: &str) -> bool {
+        let mut with_it = self.runs.values().filter_map(|row| {
+            let mut targets = row.targets.values();
+            let target = targets.find(|t| {
+                t.target.server.no.as_str() == server || t.target.name.as_deref() == Some(server)
+            })?;
+            Some((row, &target.target))
+        });
+        match &one.scope {
+            Scope::Rule(rule) => with_it.any(|(row, _)| row.head.origin.rule() == Some(rule)),
+            Scope::Group(group) => with_it.any(|(_, target)| target.groups.contains(group)),
+            Scope::Server(id) => id.no.as_str() == server || with_it.any(|(_, target)| target.server == *id),
+        }
+    }
+
+    fn config_entries(&self) -> Vec<ConfigEntry> {
+        let next = self.configs.iter().skip(1).map(|next| Some(next.since)).chain([None]);
+        let entry = |(stored, until): (&StoredConfig, Option<Timestamp>)| ConfigEntry {
+            hash: format!("{:016x}", stable(&format!("{}\0{}", stored.config.text, stored.config.sources))),
+            since: stored.since,
+            until,
+            text: stored.config.text.clone(),
+        };
+        self.configs.iter().zip(next).map(entry).collect()
+    }
+
     fn history(&self, query: &HistoryQuery) -> Vec<Entry> {
         let mut found: Vec<(Timestamp, Entry)> = Vec::new();
         let in_time = |from: Timestamp, to: Timestamp| {
@@ -393,6 +429,28 @@ impl Held {
                 self.missed.iter().filter(of_rule).filter(|missed| in_time(missed.first, missed.last));
             found.extend(missed.map(|missed| (missed.last, Entry::Missed(missed.clone()))));
         }
+        let at_work = |entry: &Entry, at: Timestamp| match entry {
+            Entry::Run(run) => run.head.claimed <= at && run.ended.is_none_or(|(_, ended)| ended > at),
+            Entry::Missed(missed) => missed.first <= at && missed.due_last >= at,
+            Entry::Override(one) => one.covers(at),
+            Entry::Config(config) => config.since <= at && config.until.is_none_or(|until| until > at),
+        };
+        let holds_in = |from: Timestamp, to: Timestamp| {
+            query.from.is_none_or(|begin| to > begin) && query.to.is_none_or(|end| from < end)
+        };
+        if query.whole && !query.failed {
+            let configs = self.config_entries().into_iter();
+            let configs =
+                configs.filter(|config| holds_in(config.since, config.until.unwrap_or(Timestamp::MAX)));
+            found.extend(configs.map(|config| (config.since, Entry::Config(config))));
+            let held = self.overrides.values().filter(|one| holds_in(one.from, one.end()));
+            let held = held.filter(|one| {
+                query.rule.as_deref().is_none_or(|rule| self.concerns_rule(one, rule))
+                    && query.server.as_deref().is_none_or(|server| self.concerns_server(one, server))
+            });
+            found.extend(held.map(|one| (one.from, Entry::Override(one.clone()))));
+        }
+        found.retain(|(_, entry)| query.at.is_none_or(|at| at_work(entry, at)));
         found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
         found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
         found.into_iter().map(|(_, entry)| entry).collect()
@@ -417,6 +475,11 @@ impl Store for MemoryStore {
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
         Ok(self.0.lock().unwrap().configs.last().cloned())
+    }
+
+    async fn config_at(&self, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError> {
+        let entries = self.0.lock().unwrap().config_entries();
+        Ok(entries.into_iter().rfind(|config| config.since <= at))
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -30,6 +30,7 @@ fn is_withdrawn(entry: &sunup::ports::store::Entry) -> bool {
     match entry {
         sunup::ports::store::Entry::Run(run) => run.withdrawn.is_some(),
         sunup::ports::store::Entry::Missed(range) => range.withdrawn.is_some(),
+        sunup::ports::store::Entry::Override(_) | sunup::ports::store::Entry::Config(_) => false,
     }
 }
 

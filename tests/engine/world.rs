@@ -13,8 +13,8 @@ use sunup::domain::name::{AccountName, Action, GroupName, RunId};
 use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::store::{
-    AttemptRecord, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
-    StoredConfig, Turn, Withdrawn,
+    AttemptRecord, ConfigEntry, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store,
+    StoreError, StoredConfig, Turn, Withdrawn,
 };
 use sunup::sandbox::model::{Model, Server};
 use sunup::settings::Settings;
@@ -292,6 +292,7 @@ impl World {
                     .collect();
                 format!("{} {outcome}: {}", run.head.origin.words(), targets.join(", "))
             }
+            Entry::Override(_) | Entry::Config(_) => unreachable!("runs and misses alone were asked for"),
         };
         self.history().await.iter().map(show).collect()
     }
@@ -456,6 +457,10 @@ impl Store for Fragile {
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
         self.inner.last_config().await
+    }
+
+    async fn config_at(&self, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError> {
+        self.inner.config_at(at).await
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -172,7 +172,10 @@ impl Bench {
     }
 
     pub(crate) fn history(&self) -> Vec<Value> {
-        json_lines(&String::from_utf8(self.output(&["history", "--json", "--limit", "1000"]).stdout).unwrap())
+        let entries = self.output(&["history", "--json", "--limit", "1000"]).stdout;
+        let mut entries = json_lines(&String::from_utf8(entries).unwrap());
+        entries.retain(|entry| matches!(entry["entry"].as_str(), Some("run" | "missed")));
+        entries
     }
 
     /// Waits until the journal has `count` ended entries.

@@ -12,8 +12,8 @@ use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::notifier::{Notice, Notifier};
 use sunup::ports::store::{
-    AttemptRecord, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError, StoredConfig, Turn,
-    Withdrawn,
+    AttemptRecord, ConfigEntry, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
+    StoredConfig, Turn, Withdrawn,
 };
 use sunup::sandbox::model::{Change, Model};
 use tokio::sync::{Notify, mpsc};
@@ -324,6 +324,10 @@ impl Store for Disk {
 
     async fn last_config(&self) -> Result<Option<StoredConfig>, StoreError> {
         self.journal.last_config().await
+    }
+
+    async fn config_at(&self, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError> {
+        self.journal.config_at(at).await
     }
 
     async fn history(&self, query: &HistoryQuery) -> Result<Vec<Entry>, StoreError> {

@@ -2,9 +2,9 @@
 
 use sunup::domain::name::{Action, OverrideId};
 use sunup::domain::overrides::{Ended, Kind, Override, Scope, Then};
-use sunup::ports::store::{Store, StoreError, Turn};
+use sunup::ports::store::{ConfigText, Entry, HistoryQuery, Store, StoreError, StoredConfig, Turn};
 
-use crate::{at, turn};
+use crate::{asking, at, claimed, turn};
 
 fn pause(id: i64, scope: &str, name: &str) -> Override {
     Override {
@@ -60,4 +60,71 @@ pub(crate) async fn are_kept_until_long_after_their_end(store: &dyn Store) {
     let expired = ended(&web, Ended::Expired);
     store.record(&Turn { overrides_ended: vec![expired.clone()], ..turn(10_001) }).await.unwrap();
     assert_eq!(store.overrides().await.unwrap(), [expired]);
+}
+
+/// The past that a query finds, one word for each entry, newest first.
+async fn past(store: &dyn Store, change: impl FnOnce(&mut HistoryQuery)) -> Vec<String> {
+    let mut query = HistoryQuery { whole: true, limit: 10, ..HistoryQuery::default() };
+    change(&mut query);
+    let entries = store.history(&query).await.unwrap();
+    let word = |entry: &Entry| match entry {
+        Entry::Run(run) => run.head.origin.words(),
+        Entry::Missed(range) => format!("missed {}", range.rule),
+        Entry::Override(one) => one.scope.to_string(),
+        Entry::Config(config) => format!("text {}", config.text),
+    };
+    entries.iter().map(word).collect()
+}
+
+pub(crate) async fn and_configurations_are_part_of_the_past(store: &dyn Store) {
+    for (text, moment) in [("a", 1), ("b", 2000)] {
+        let config = ConfigText { text: text.into(), sources: String::new() };
+        let config = Some(StoredConfig { config, since: at(moment) });
+        store.record(&Turn { config, ..turn(moment) }).await.unwrap();
+    }
+    let run = claimed(store, "morning", 100, &["1001"]).await;
+    let (change, intent) = asking(run, "1001", 1, 0);
+    store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(101) }).await.unwrap();
+    let from = |id, scope, name, from| Override { from: at(from), ..pause(id, scope, name) };
+    let overrides = vec![
+        from(1, "rule", "morning", 150),
+        from(2, "group", "web", 200),
+        from(3, "server", "main/1001", 250),
+        from(4, "rule", "other", 300),
+        from(5, "group", "other", 350),
+        from(6, "server", "main/1002", 400),
+    ];
+    store.record(&Turn { overrides: overrides.clone(), ..turn(400) }).await.unwrap();
+    let lifted = Override { ended: Some((at(500), Ended::Lifted("lee".into()))), ..overrides[5].clone() };
+    store.record(&Turn { overrides_ended: vec![lifted], ..turn(500) }).await.unwrap();
+
+    let all = past(store, |_| {}).await;
+    let first = ["server main/1002", "group other", "rule other", "server main/1001", "group web"];
+    assert_eq!(all[..2], ["text b", first[0]]);
+    assert_eq!(all[2..6], first[1..]);
+    assert_eq!(all[6..], ["rule morning", "rule morning", "text a"], "a pause, and the run before it");
+    let of_rule = past(store, |query| query.rule = Some("morning".into())).await;
+    assert_eq!(of_rule, ["text b", "group web", "rule morning", "rule morning", "text a"]);
+    for server in ["1001", "srv"] {
+        let of_server = past(store, |query| query.server = Some(server.into())).await;
+        let want = ["text b", "server main/1001", "group web", "rule morning", "rule morning", "text a"];
+        assert_eq!(of_server, want, "{server}");
+    }
+    let at_500 = past(store, |query| query.at = Some(at(500))).await;
+    let want = ["group other", "rule other", "server main/1001", "group web", "rule morning", "rule morning"];
+    assert_eq!(at_500, [want.as_slice(), &["text a"]].concat(), "what had ended by then is not there");
+    assert_eq!(past(store, |query| query.at = Some(at(0))).await, Vec::<String>::new());
+    let late = past(store, |query| query.from = Some(at(3600))).await;
+    assert_eq!(late, ["text b"], "what ends at a moment does not reach it");
+    let early = past(store, |query| query.to = Some(at(150))).await;
+    assert_eq!(early, ["rule morning", "text a"]);
+    assert_eq!(past(store, |query| query.failed = true).await, Vec::<String>::new());
+    assert_eq!(past(store, |query| query.whole = false).await, ["rule morning"]);
+    assert_eq!(past(store, |query| query.limit = 1).await, ["text b"]);
+
+    let config =
+        async |moment| store.config_at(at(moment)).await.unwrap().map(|c| (c.text, c.since, c.until));
+    assert_eq!(config(0).await, None);
+    assert_eq!(config(1999).await, Some(("a".into(), at(1), Some(at(2000)))));
+    assert_eq!(config(2000).await, Some(("b".into(), at(2000), None)));
 }

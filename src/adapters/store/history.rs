@@ -8,14 +8,14 @@ use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::record::micros;
-use super::{SqliteStore, row};
+use super::{SqliteStore, overrides, row};
 use crate::domain::name::{
     AccountName, Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId, ServerNo,
 };
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
-    AttemptRecord, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun, Opening,
-    Origin, Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
+    AttemptRecord, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun,
+    Opening, Origin, Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
 };
 
 /// What a row does not tell although it should.
@@ -267,6 +267,14 @@ async fn read_history(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<E
             found.push((missed.last, Entry::Missed(missed)));
         }
     }
+    if query.whole && !query.failed {
+        for one in overrides::matching(store, query).await? {
+            found.push((one.from, Entry::Override(one)));
+        }
+        for config in matching_configs(store, query).await? {
+            found.push((config.since, Entry::Config(config)));
+        }
+    }
     found.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     found.truncate(usize::try_from(query.limit).unwrap_or(usize::MAX));
     Ok(found.into_iter().map(|(_, entry)| entry).collect())
@@ -286,6 +294,10 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
     }
     if let Some(to) = query.to {
         sql.push(" AND due < ").push_bind(micros(to));
+    }
+    if let Some(at) = query.at {
+        sql.push(" AND claimed <= ").push_bind(micros(at));
+        sql.push(" AND coalesce(ended > ").push_bind(micros(at)).push(", 1)");
     }
     if query.failed {
         // A run in which nothing went wrong is none of these: newer ones took over, other hours want the servers, or a person paused it.
@@ -313,6 +325,10 @@ async fn matching_misses(store: &SqliteStore, query: &HistoryQuery) -> Result<Ve
     if let Some(to) = query.to {
         sql.push(" AND first < ").push_bind(micros(to));
     }
+    if let Some(at) = query.at {
+        sql.push(" AND first <= ").push_bind(micros(at));
+        sql.push(" AND coalesce(due_last, last) >= ").push_bind(micros(at));
+    }
     if query.failed {
         sql.push(" AND kind <> 'paused'");
     }
@@ -338,6 +354,46 @@ async fn matching_misses(store: &SqliteStore, query: &HistoryQuery) -> Result<Ve
         })
     };
     rows.iter().map(missed).collect()
+}
+
+/// The configurations that were in force within the times asked for. They concern every rule and every server.
+async fn matching_configs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<ConfigEntry>, Odd> {
+    let mut sql = configs();
+    if let Some(from) = query.from {
+        sql.push(" AND coalesce(until > ").push_bind(micros(from)).push(", 1)");
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND since < ").push_bind(micros(to));
+    }
+    if let Some(at) = query.at {
+        sql.push(" AND since <= ").push_bind(micros(at));
+        sql.push(" AND coalesce(until > ").push_bind(micros(at)).push(", 1)");
+    }
+    sql.push(" ORDER BY since DESC, id DESC LIMIT ").push_bind(i64::from(query.limit));
+    sql.build().fetch_all(&store.reader).await?.iter().map(config).collect()
+}
+
+/// Every time that a configuration came into force, with the time that the next one did, ready for conditions.
+fn configs() -> QueryBuilder<Sqlite> {
+    QueryBuilder::new(
+        "SELECT l.*, c.text FROM (SELECT *, lead(since) OVER (ORDER BY id) AS until FROM config_log) l \
+         JOIN configs c ON c.hash = l.hash WHERE 1 = 1",
+    )
+}
+
+fn config(row: &SqliteRow) -> Result<ConfigEntry, Odd> {
+    Ok(ConfigEntry {
+        hash: row.try_get("hash")?,
+        since: moment(row, "since")?,
+        until: moment_or_none(row, "until")?,
+        text: row.try_get("text")?,
+    })
+}
+
+pub(super) async fn config_at(store: &SqliteStore, at: Timestamp) -> Result<Option<ConfigEntry>, StoreError> {
+    let query = HistoryQuery { at: Some(at), limit: 1, ..HistoryQuery::default() };
+    let found = matching_configs(store, &query).await;
+    store.read(found.map(|found| found.into_iter().next()))
 }
 
 async fn targets_of(store: &SqliteStore, run: RunId) -> Result<Vec<TargetRecord>, Odd> {

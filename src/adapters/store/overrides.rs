@@ -1,14 +1,14 @@
 //! Overrides in the journal.
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{QueryBuilder, Row, Sqlite};
 
 use super::SqliteStore;
 use super::history::{Odd, moment, moment_or_none, odd};
 use super::record::{Failure, Tx, micros, one_row};
 use crate::domain::name::OverrideId;
 use crate::domain::overrides::{Ended, Kind, Override, Scope};
-use crate::ports::store::StoreError;
+use crate::ports::store::{HistoryQuery, StoreError};
 
 pub(super) async fn add(tx: &mut Tx<'_>, one: &Override) -> Result<(), Failure> {
     sqlx::query(
@@ -52,6 +52,49 @@ pub(super) async fn all(store: &SqliteStore) -> Result<Vec<Override>, StoreError
 async fn read_all(store: &SqliteStore) -> Result<Vec<Override>, Odd> {
     let rows = sqlx::query("SELECT * FROM overrides ORDER BY id").fetch_all(&store.reader).await?;
     rows.iter().map(of_row).collect()
+}
+
+/// How many of a server's newest runs tell which groups and rules it is of.
+const RECENT_RUNS: i64 = 50;
+
+/// The overrides that held within the times asked for: of a rule also those of its groups, of a server also those of its groups and rules,
+/// as its newest runs name them.
+pub(super) async fn matching(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<Override>, Odd> {
+    let mut sql: QueryBuilder<Sqlite> = QueryBuilder::new("SELECT * FROM overrides WHERE 1 = 1");
+    if let Some(rule) = &query.rule {
+        sql.push(" AND (scope = 'rule' AND name = ").push_bind(rule);
+        sql.push(" OR scope = 'group' AND name IN (SELECT value FROM json_each(");
+        sql.push("(SELECT groups FROM runs WHERE rule = ").push_bind(rule);
+        sql.push(" ORDER BY planned DESC LIMIT 1))))");
+    }
+    if let Some(server) = &query.server {
+        let recent = |sql: &mut QueryBuilder<Sqlite>| {
+            sql.push("(SELECT * FROM targets WHERE server = ").push_bind(server.clone());
+            sql.push(" OR name = ").push_bind(server.clone());
+            sql.push(" ORDER BY run DESC LIMIT ").push_bind(RECENT_RUNS).push(") t");
+        };
+        sql.push(" AND (scope = 'server' AND (substr(name, instr(name, '/') + 1) = ")
+            .push_bind(server.clone());
+        sql.push(" OR name IN (SELECT t.account || '/' || t.server FROM ");
+        recent(&mut sql);
+        sql.push(")) OR scope = 'group' AND name IN (SELECT j.value FROM ");
+        recent(&mut sql);
+        sql.push(", json_each(t.groups) j) OR scope = 'rule' AND name IN (SELECT r.rule FROM ");
+        recent(&mut sql);
+        sql.push(" JOIN runs r ON r.id = t.run WHERE r.rule IS NOT NULL))");
+    }
+    let ends = "min(until, coalesce(ended, until)) > ";
+    if let Some(from) = query.from {
+        sql.push(" AND ").push(ends).push_bind(micros(from));
+    }
+    if let Some(to) = query.to {
+        sql.push(" AND since < ").push_bind(micros(to));
+    }
+    if let Some(at) = query.at {
+        sql.push(" AND since <= ").push_bind(micros(at)).push(" AND ").push(ends).push_bind(micros(at));
+    }
+    sql.push(" ORDER BY since DESC, id DESC LIMIT ").push_bind(i64::from(query.limit));
+    sql.build().fetch_all(&store.reader).await?.iter().map(of_row).collect()
 }
 
 fn of_row(row: &SqliteRow) -> Result<Override, Odd> {
