@@ -1,5 +1,7 @@
 //! The contract of the journal, written against its port: every store must keep it.
 
+#[path = "store/left_running.rs"]
+mod left_running;
 #[path = "common/memory.rs"]
 mod memory;
 #[path = "store/overrides.rs"]
@@ -90,6 +92,7 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
     remembers_what_is_worth_another_look(open().await.as_ref()).await;
     overrides::are_kept_until_long_after_their_end(open().await.as_ref()).await;
+    left_running::is_remembered_until_it_is_not_so(open().await.as_ref()).await;
     overrides::and_configurations_are_part_of_the_past(open().await.as_ref()).await;
 }
 
@@ -534,7 +537,7 @@ async fn a_journal_of_an_older_version_is_copied_aside_and_kept() {
 
     let last = store.last_config().await.unwrap().unwrap();
     assert_eq!((last.config.text.as_str(), last.config.sources.as_str()), ("old text", ""));
-    let aside = folder.path().join("sunup.db.before-6");
+    let aside = folder.path().join("sunup.db.before-7");
     assert_eq!(std::fs::metadata(&aside).unwrap().permissions().mode() & 0o777, 0o600);
     let copy = SqliteConnectOptions::new().filename(&aside).read_only(true);
     let copy = SqlitePoolOptions::new().connect_with(copy).await.unwrap();

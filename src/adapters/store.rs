@@ -112,13 +112,14 @@ impl SqliteStore {
 }
 
 /// The tables in their versions, oldest first.
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "journal", include_str!("../../migrations/0001_journal.sql")),
     (2, "calendars", include_str!("../../migrations/0002_calendars.sql")),
     (3, "groups", include_str!("../../migrations/0003_groups.sql")),
     (4, "withdrawn", include_str!("../../migrations/0004_withdrawn.sql")),
     (5, "overrides", include_str!("../../migrations/0005_overrides.sql")),
     (6, "keeps", include_str!("../../migrations/0006_keeps.sql")),
+    (7, "left running", include_str!("../../migrations/0007_left_running.sql")),
 ];
 
 /// Brings the tables up to date. An older journal is copied aside before, so that nothing can be lost on the way.

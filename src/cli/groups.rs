@@ -146,7 +146,16 @@ async fn alone(settings: &Settings) -> Value {
     }
     let roster = Roster::new(&settings.groups, &resolved);
     let is_own = |server: &ServerId| settings.limits.own.is_none() && own.contains(server);
-    let census = Census { settings, roster: &roster, sights: &sights, is_own: &is_own, trouble: &trouble };
+    // Only the daemon knows what it left running.
+    let left_running = BTreeMap::new();
+    let census = Census {
+        settings,
+        roster: &roster,
+        sights: &sights,
+        is_own: &is_own,
+        left_running: &left_running,
+        trouble: &trouble,
+    };
     census.json(clock.now())
 }
 

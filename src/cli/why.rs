@@ -23,7 +23,7 @@ use crate::domain::order::Order;
 use crate::domain::overrides::{Kind, Overrides, Then};
 use crate::domain::plan::{self, Explained, Occurrence};
 use crate::domain::roster::Roster;
-use crate::domain::rule::{AfterKeep, Rule};
+use crate::domain::rule::{AfterKeep, HandStopped, Rule};
 use crate::domain::schedule::{Fate, When};
 use crate::ports::clock::Clock;
 use crate::ports::store::{HistoryQuery, Store};
@@ -254,7 +254,13 @@ impl Case<'_> {
             let told =
                 [("started", text(server, "never_started")), ("stopped", text(server, "never_stopped"))];
             let told = told.iter().filter(|(_, why)| !why.is_empty());
-            return told.map(|(verb, why)| format!("it is never {verb}: {why}")).collect();
+            let mut told: Vec<String> =
+                told.map(|(verb, why)| format!("it is never {verb}: {why}")).collect();
+            let left = text(server, "stopped_by_hand_since");
+            if !left.is_empty() {
+                told.push(self.by_hand(left));
+            }
+            return told;
         }
         let groups = self.roster.groups_of(&self.server);
         let forbidden = |action: Action| {
@@ -265,6 +271,17 @@ impl Case<'_> {
             Some(format!("it is never {verb}: {}", reason.text))
         };
         [Action::Start, Action::Stop].into_iter().filter_map(forbidden).collect()
+    }
+
+    /// What rules do about it, now that somebody stopped it outside of Sunup.
+    fn by_hand(&self, left: &str) -> String {
+        let leaving = self.rules.iter().filter(|rule| rule.hand_stopped == HandStopped::Leave);
+        let leaving: Vec<&str> = leaving.map(|rule| rule.name.as_str()).collect();
+        let follows = match leaving.as_slice() {
+            [] => "rules start it all the same".to_owned(),
+            names => format!("rule {} leaves it off until a person starts it", names.join(", ")),
+        };
+        format!("somebody stopped it outside of sunup: it ran at {left}; {follows}")
     }
 
     fn groups(&self) -> Vec<String> {

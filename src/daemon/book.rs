@@ -100,6 +100,8 @@ pub(super) struct Book {
     pub(super) hour_told: Option<Timestamp>,
     /// How many servers groups had at their last good run.
     pub(super) sizes: BTreeMap<GroupName, usize>,
+    /// The servers that the last deed for them left running, and when they were seen so.
+    pub(super) left_running: BTreeMap<ServerId, Timestamp>,
     /// What the newest wish wants of each server: an older one that learns later whom it is about gives way.
     pub(super) decided: BTreeMap<ServerId, Decided>,
     pub(super) probes: Probes,
@@ -190,6 +192,7 @@ impl Book {
             roster,
             order,
             sizes: opening.sizes,
+            left_running: opening.left_running,
             decided: BTreeMap::new(),
             probes: Probes::default(),
             staggered,
@@ -295,6 +298,13 @@ impl Book {
         }
     }
 
+    /// When a server was left running that somebody else stopped since, as far as is known.
+    pub(super) fn stopped_by_hand(&self, server: &ServerId) -> Option<Timestamp> {
+        let left = *self.left_running.get(server)?;
+        let (sight, _) = self.sights.get(server)?;
+        sight.shows_stopped_since(left).then_some(left)
+    }
+
     /// Works out again who belongs where, and who waits for whom.
     pub(super) fn regroup(&mut self) {
         self.resolved.retain(|group, _| self.settings.groups.contains_key(group));
@@ -336,6 +346,13 @@ impl Book {
                 progress: target.progress.clone(),
             });
             target.revision += 1;
+            if let Some(since) = target.progress.left_running(run.head.action) {
+                match since {
+                    Some(since) => self.left_running.insert(server.clone(), since),
+                    None => self.left_running.remove(&server),
+                };
+                draft.turn.left_running.push((server.clone(), since));
+            }
             kept.extend(is_kept(target).then(|| (run.head.clone(), target.clone())));
             if is_watched_on(target.progress.outcome()) {
                 let until = draft.now.saturating_add(AFTERWATCH).unwrap_or(Timestamp::MAX);

@@ -12,6 +12,7 @@ use super::view;
 use crate::domain::group::Group;
 use crate::domain::name::{AccountName, Action, GroupName, RuleName, ServerId};
 use crate::domain::plan::Occurrence;
+use crate::domain::rule::{HandStopped, Rule};
 use crate::domain::server::{Found, Standing};
 use crate::ports::notifier::{About, NoticeKind, Urgency};
 
@@ -153,6 +154,7 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
 
 fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
     let Some(rule) = book.settings.rules.get(&occurrence.rule) else { return };
+    tell_by_hand(book, rule, occurrence);
     let mut findings = findings(book, &rule.groups, occurrence.action, draft.now);
     let at = view::moment(occurrence.due, &rule.schedule.zone);
     let what = format!("rule {} is to {} {} at {at}", rule.name, occurrence.action, names(&rule.groups));
@@ -169,6 +171,28 @@ fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
     let text = format!("{what}, and as things stand: {}.", findings.join("; "));
     let about = About { rule: Some(rule.name.clone()), groups: rule.groups.clone(), run: None };
     draft.tell_about(NoticeKind::Trouble, Urgency::NeedsAPerson, text, about);
+}
+
+/// Servers that somebody stopped outside of Sunup: what the rule is going to do about them.
+fn tell_by_hand(book: &Book, rule: &Rule, occurrence: &Occurrence) {
+    if occurrence.action != Action::Start {
+        return;
+    }
+    let servers = book.settings.servers_of(&book.roster, &rule.groups, Action::Start);
+    for server in servers.keys() {
+        let Some(left) = book.stopped_by_hand(server) else { continue };
+        let (left, shown) = (view::moment(left, &rule.schedule.zone), book.shown(server));
+        let what = match rule.hand_stopped {
+            HandStopped::Start => "starts it all the same (`hand_stopped = \"leave\"` would leave it off)",
+            HandStopped::Leave => "leaves it off until a person starts it (`hand_stopped`)",
+        };
+        tracing::info!(
+            rule = rule.name.as_str(),
+            server = server.no.as_str(),
+            "preflight: somebody stopped server {shown} outside of sunup: it ran at {left}, and rule {} {what}",
+            rule.name
+        );
+    }
 }
 
 fn names(groups: &[GroupName]) -> String {

@@ -15,11 +15,13 @@ use super::dispatch::Looks;
 use super::keeps::{self, Keeping};
 use super::listing::deciding_groups;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
+use super::view;
 use crate::domain::group::{AfterFailure, Group};
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId};
 use crate::domain::order::{Hold, Member, Need, judge};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probed;
+use crate::domain::rule::HandStopped;
 use crate::domain::server::{Condition, Found, Standing};
 use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, later, wish};
 use crate::ports::store::{Origin, Target, Waiver};
@@ -144,6 +146,9 @@ impl<'a> Gates<'a> {
         let Some(target) = run.targets.get(server) else { return Gate::Free };
         let mut gate = self.limits(id, run, server);
         if gate == Gate::Free {
+            gate = self.by_hand(run, target);
+        }
+        if gate == Gate::Free {
             gate = self.order(id, run, server);
         }
         if gate == Gate::Free {
@@ -198,6 +203,34 @@ impl<'a> Gates<'a> {
             return Gate::Waits(self.not_known(server, words.to_owned()));
         }
         Gate::Free
+    }
+
+    /// Whether the rule leaves off what a person stopped. Nothing was asked in this run yet, or it is on its way by our own doing.
+    fn by_hand(&mut self, run: &Run, target: &Target) -> Gate {
+        let (book, server) = (self.book, &target.server);
+        let rule = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule));
+        let Some(rule) = rule.filter(|rule| rule.hand_stopped == HandStopped::Leave) else {
+            return Gate::Free;
+        };
+        if run.head.action != Action::Start || target.progress.attempts > 0 {
+            return Gate::Free;
+        }
+        let Some(left) = book.left_running.get(server) else { return Gate::Free };
+        if self.seen(server, *left).is_none() {
+            self.looked_for(server);
+            let words = "it is looked at whether somebody stopped it".to_owned();
+            return Gate::Waits(self.not_known(server, words));
+        }
+        match book.stopped_by_hand(server) {
+            Some(left) => {
+                let left = view::moment(left, &rule.schedule.zone);
+                let words = format!(
+                    "somebody stopped it outside of sunup: it ran at {left}. It stays off until a person starts it"
+                );
+                Gate::Lost(Reason::new(ReasonKind::HandStopped, words))
+            }
+            None => Gate::Free,
+        }
     }
 
     /// Not known, because of the account's trouble where it has one.

@@ -32,6 +32,8 @@ pub struct Census<'a> {
     pub sights: &'a Sights,
     /// Whether the program itself runs on a server.
     pub is_own: &'a dyn Fn(&ServerId) -> bool,
+    /// The servers that the last deed for them left running, and when they were seen so.
+    pub left_running: &'a BTreeMap<ServerId, Timestamp>,
     /// Why an account could not be asked, where it could not.
     pub trouble: &'a BTreeMap<AccountName, String>,
 }
@@ -99,6 +101,10 @@ impl Census<'_> {
             Found::Server(condition) => condition.to_string(),
             Found::Absent => "gone".to_owned(),
         });
+        let left = self
+            .left_running
+            .get(server)
+            .filter(|left| sight.is_some_and(|sight| sight.shows_stopped_since(**left)));
         json!({
             "server": server.no.as_str(),
             "account": server.account.as_str(),
@@ -107,6 +113,7 @@ impl Census<'_> {
             "seen_at": sight.map(|sight| moment(sight.began, &zone)),
             "never_started": self.forbidden(Action::Start, server).map(|reason| reason.text),
             "never_stopped": self.forbidden(Action::Stop, server).map(|reason| reason.text),
+            "stopped_by_hand_since": left.map(|left| moment(*left, &zone)),
             "billing": billing::warning(traits),
         })
     }
@@ -172,20 +179,32 @@ impl Book {
         if is_planted(Bug::GuardIgnored) {
             return None;
         }
-        let (is_own, trouble) = (|server: &ServerId| self.is_own(server), BTreeMap::new());
-        let (settings, roster, sights) = (self.settings.as_ref(), &self.roster, &self.sights);
-        Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.forbidden(action, server)
+        let trouble = BTreeMap::new();
+        self.census(&|server| self.is_own(server), &trouble).forbidden(action, server)
     }
 
     /// What each group holds, with states.
     pub(super) fn groups_json(&self, now: Timestamp) -> Value {
-        let is_own = |server: &ServerId| self.is_own(server);
         let told = |(name, account): (&AccountName, &super::account::AccountState)| {
             Some((name.clone(), account.told.as_ref()?.0.to_string()))
         };
         let trouble = self.accounts.iter().filter_map(told).collect();
-        let (settings, roster, sights) = (self.settings.as_ref(), &self.roster, &self.sights);
-        Census { settings, roster, sights, is_own: &is_own, trouble: &trouble }.json(now)
+        self.census(&|server| self.is_own(server), &trouble).json(now)
+    }
+
+    fn census<'a>(
+        &'a self,
+        is_own: &'a dyn Fn(&ServerId) -> bool,
+        trouble: &'a BTreeMap<AccountName, String>,
+    ) -> Census<'a> {
+        Census {
+            settings: self.settings.as_ref(),
+            roster: &self.roster,
+            sights: &self.sights,
+            is_own,
+            left_running: &self.left_running,
+            trouble,
+        }
     }
 }
 

@@ -94,6 +94,8 @@ kinds! {
     Paused = "paused",
     /// A person keeps the server as it is.
     Kept = "kept",
+    /// A person stopped the server outside of Sunup, and the rule leaves such servers off.
+    HandStopped = "hand-stopped",
     /// A limit of the configuration was reached.
     Limit = "limit",
     /// The rule was removed, disabled or changed.
@@ -189,7 +191,10 @@ impl Outcome {
     #[must_use]
     pub fn is_as_planned(&self) -> bool {
         let left_alone = |reason: &Reason| {
-            matches!(reason.kind, ReasonKind::Wanted | ReasonKind::Paused | ReasonKind::Kept)
+            matches!(
+                reason.kind,
+                ReasonKind::Wanted | ReasonKind::Paused | ReasonKind::Kept | ReasonKind::HandStopped
+            )
         };
         matches!(self, Self::Skipped(reason) if left_alone(reason)) || self.is_at_goal()
     }

@@ -160,7 +160,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::domain::cron::{CronExpr, Fields};
     use crate::domain::name::GroupName;
-    use crate::domain::rule::{AfterKeep, Missed, WINDOW_DEFAULT};
+    use crate::domain::rule::{AfterKeep, HandStopped, Missed, WINDOW_DEFAULT};
     use crate::domain::schedule::{Dates, Schedule, When};
     use crate::domain::zone::ClockChange;
     use jiff::tz::TimeZone;
@@ -181,6 +181,7 @@ pub(crate) mod tests {
             stop_window: WINDOW_DEFAULT,
             missed: Missed::Run,
             after_keep: AfterKeep::Apply,
+            hand_stopped: HandStopped::Start,
             enabled: true,
             note: None,
         }

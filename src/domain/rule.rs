@@ -28,6 +28,16 @@ pub enum AfterKeep {
     Leave,
 }
 
+/// What a start does to servers that a person stopped outside of Sunup since it left them running.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum HandStopped {
+    /// It starts them.
+    #[default]
+    Start,
+    /// It leaves them off until a person starts them.
+    Leave,
+}
+
 /// One rule: when, and what is started or stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
@@ -45,6 +55,8 @@ pub struct Rule {
     pub missed: Missed,
     /// What becomes of what a keep held back.
     pub after_keep: AfterKeep,
+    /// What becomes of servers that a person stopped outside of Sunup.
+    pub hand_stopped: HandStopped,
     /// Whether it has occurrences at all.
     pub enabled: bool,
     /// What a person wanted to remember about it.

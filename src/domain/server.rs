@@ -220,6 +220,18 @@ pub struct Sight {
     pub found: Found,
 }
 
+impl Sight {
+    /// Whether it shows a server that is off, and began after a moment at which that server ran. A failure state is nobody's deed.
+    #[must_use]
+    pub fn shows_stopped_since(&self, ran: Timestamp) -> bool {
+        let is_off = match &self.found {
+            Found::Server(condition) => condition.standing(Action::Start) == Standing::Askable,
+            Found::Absent => false,
+        };
+        is_off && self.began > ran
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

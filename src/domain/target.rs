@@ -209,6 +209,20 @@ impl Progress {
         }
     }
 
+    /// What the end of a target tells of its server: when it was left running, or that it was not, or that this is not known any more
+    /// (`Some(None)`); `None` where nothing was done to it.
+    #[must_use]
+    pub fn left_running(&self, action: Action) -> Option<Option<Timestamp>> {
+        let State::Ended { outcome, at } = &self.state else { return None };
+        match (outcome, action) {
+            (Outcome::Started, _) | (Outcome::Already, Action::Start) => Some(Some(*at)),
+            (Outcome::Stopped, _) => Some(None),
+            // A stop that finds it down did not stop it: somebody else did.
+            (Outcome::Already, Action::Stop) => None,
+            _ => (self.attempts > 0).then_some(None),
+        }
+    }
+
     /// The same moments on a clock that was set by so much. The end of an ended target stays as it was recorded.
     #[must_use]
     pub fn shifted(mut self, by: SignedDuration) -> Self {

@@ -270,6 +270,8 @@ pub struct Turn {
     pub ends: Vec<End>,
     /// How many servers groups had at a good run.
     pub sizes: Vec<(GroupName, usize)>,
+    /// Servers that were left running, and since when, or that are not any more.
+    pub left_running: Vec<(ServerId, Option<Timestamp>)>,
     /// Occurrences that passed.
     pub missed: Vec<MissedRange>,
     /// Covered marks that moved.
@@ -310,6 +312,8 @@ pub struct Opening {
     pub marks: Vec<CoveredMark>,
     /// How many servers each group had at its last good run.
     pub sizes: BTreeMap<GroupName, usize>,
+    /// The servers that the last deed for them left running, and when they were seen so.
+    pub left_running: BTreeMap<ServerId, Timestamp>,
     /// The highest attempt number.
     pub last_attempt: i64,
     /// The moments of the mutating requests of the last hour.

@@ -160,6 +160,7 @@ pub(super) struct Rule {
     pub(super) stop_window: Option<At<String>>,
     pub(super) missed: Option<At<String>>,
     pub(super) after_keep: Option<At<String>>,
+    pub(super) hand_stopped: Option<At<String>>,
     pub(super) gap: Option<At<String>>,
     pub(super) fold: Option<At<String>>,
 }

@@ -166,6 +166,7 @@ fn rule(table: &mut Table<'_, '_>) -> Rule {
         stop_window: table.get("stop_window"),
         missed: table.get("missed"),
         after_keep: table.get("after_keep"),
+        hand_stopped: table.get("hand_stopped"),
         gap: table.get("gap"),
         fold: table.get("fold"),
     }

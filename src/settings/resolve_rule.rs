@@ -20,7 +20,7 @@ use crate::domain::hours::Hours;
 use crate::domain::misread::Misread;
 use crate::domain::name::{Action, GroupName, RuleName};
 use crate::domain::order::Chains;
-use crate::domain::rule::{AfterKeep, Missed, Rule, WINDOW_DEFAULT};
+use crate::domain::rule::{AfterKeep, HandStopped, Missed, Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::{Dates, ExceptEdge, Schedule, When};
 use crate::domain::target::ATTEMPT_LIMIT;
 use crate::domain::zone::{ClockChange, Fold, Gap};
@@ -77,6 +77,8 @@ impl<'a> RuleReader<'a> {
         let missed = raw.missed.as_ref().and_then(|missed| resolver.choice(missed, &choices));
         let choices = [("apply", AfterKeep::Apply), ("leave", AfterKeep::Leave)];
         let after_keep = raw.after_keep.as_ref().and_then(|word| resolver.choice(word, &choices));
+        let choices = [("start", HandStopped::Start), ("leave", HandStopped::Leave)];
+        let hand_stopped = raw.hand_stopped.as_ref().and_then(|word| resolver.choice(word, &choices));
         let groups = deed.as_ref().map(|(_, groups)| groups.as_slice()).unwrap_or_default();
         let is_hours = raw.hours.is_some();
         let acts = |of: Action| is_hours || action == of;
@@ -95,6 +97,7 @@ impl<'a> RuleReader<'a> {
             stop_window,
             missed: missed.unwrap_or_default(),
             after_keep: after_keep.unwrap_or_default(),
+            hand_stopped: hand_stopped.unwrap_or_default(),
             enabled: raw.enabled.is_none_or(|enabled| enabled.value),
             note: raw.note.map(|note| note.value),
         };

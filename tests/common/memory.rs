@@ -51,6 +51,7 @@ pub(crate) struct Held {
     pub(crate) recorded: Vec<Timestamp>,
     marks: BTreeMap<RuleName, CoveredMark>,
     sizes: BTreeMap<GroupName, usize>,
+    left_running: BTreeMap<ServerId, Timestamp>,
     configs: Vec<StoredConfig>,
     pub(crate) overrides: BTreeMap<OverrideId, Override>,
     open: BTreeMap<ServerId, AttemptId>,
@@ -186,6 +187,12 @@ impl Held {
             row.reason = Some(end.reason.clone()).filter(|reason| !reason.is_empty());
         }
         self.sizes.extend(turn.sizes.iter().cloned());
+        for (server, since) in &turn.left_running {
+            match since {
+                Some(since) => self.left_running.insert(server.clone(), *since),
+                None => self.left_running.remove(server),
+            };
+        }
         for missed in &turn.missed {
             // What was recorded although it was said not to be is not recorded again.
             if !self.missed.contains(missed) {
@@ -354,6 +361,7 @@ impl Held {
             runs: self.runs.iter().filter(|(_, row)| is_open(row)).map(open).collect(),
             marks: self.marks.values().cloned().collect(),
             sizes: self.sizes.clone(),
+            left_running: self.left_running.clone(),
             last_attempt: self.attempts.keys().next_back().map_or(0, |id| id.0),
             recent_attempts: recent.iter().map(|attempt| attempt.intended).collect(),
             unanswered,

@@ -1,5 +1,6 @@
 //! The whole engine on one thread under virtual time, with the sandbox's model as the cloud: promises by their names.
 
+mod by_hand;
 mod coming_back;
 mod groups;
 mod isolation;

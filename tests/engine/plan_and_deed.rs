@@ -126,7 +126,7 @@ async fn deeds_and_plan(beginning: &str, rules: &[String]) -> (Vec<String>, Vec<
             format!("{rule} {} {} {}", run.head.planned, run.head.due, run.head.action)
         }
         Entry::Missed(range) => format!("{} missed {}", range.rule, range.cause.text),
-        Entry::Override(_) | Entry::Config(_) => unreachable!("runs and misses alone were asked for"),
+        Entry::Override(_) | Entry::Config(_) => panic!("runs and misses alone were asked for"),
     });
     let mut done: Vec<String> = done.collect();
     let mut sorted = planned;

@@ -292,7 +292,7 @@ impl World {
                     .collect();
                 format!("{} {outcome}: {}", run.head.origin.words(), targets.join(", "))
             }
-            Entry::Override(_) | Entry::Config(_) => unreachable!("runs and misses alone were asked for"),
+            Entry::Override(_) | Entry::Config(_) => panic!("runs and misses alone were asked for"),
         };
         self.history().await.iter().map(show).collect()
     }

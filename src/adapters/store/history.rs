@@ -197,21 +197,32 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
     let unanswered: Result<Vec<_>, Odd> =
         unanswered.iter().map(|row| Ok((server(row)?, action(row)?, moment(row, "intended")?))).collect();
     let recent_attempts: Result<Vec<_>, _> = recent.iter().map(|row| moment(row, "intended")).collect();
-    let mut sizes = BTreeMap::new();
-    for row in &sqlx::query("SELECT name, servers FROM group_sizes").fetch_all(&store.writer).await? {
-        let (name, servers): (String, i64) = (row.try_get("name")?, row.try_get("servers")?);
-        let name = GroupName::new(&name).map_err(|error| odd(format!("group `{name}`: {error}")))?;
-        sizes.insert(name, usize::try_from(servers).unwrap_or(0));
-    }
     Ok(Opening {
+        sizes: sizes(store).await?,
+        left_running: left_running(store).await?,
         runs: runs.into_values().collect(),
         marks,
-        sizes,
         last_attempt: last.try_get("last")?,
         recent_attempts: recent_attempts?,
         unanswered: unanswered?,
         doubtful: doubtful(store).await?,
     })
+}
+
+async fn sizes(store: &SqliteStore) -> Result<BTreeMap<GroupName, usize>, Odd> {
+    let rows = sqlx::query("SELECT name, servers FROM group_sizes").fetch_all(&store.writer).await?;
+    let size = |row: &SqliteRow| {
+        let (name, servers): (String, i64) = (row.try_get("name")?, row.try_get("servers")?);
+        let name = GroupName::new(&name).map_err(|error| odd(format!("group `{name}`: {error}")))?;
+        Ok((name, usize::try_from(servers).unwrap_or(0)))
+    };
+    rows.iter().map(size).collect()
+}
+
+async fn left_running(store: &SqliteStore) -> Result<BTreeMap<ServerId, Timestamp>, Odd> {
+    let rows =
+        sqlx::query("SELECT account, server, since FROM left_running").fetch_all(&store.writer).await?;
+    rows.iter().map(|row| Ok((server(row)?, moment(row, "since")?))).collect()
 }
 
 /// How many of the newest runs are looked through for targets that are still worth a look.
@@ -305,7 +316,8 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
             " AND outcome IS NOT NULL AND withdrawn IS NULL AND outcome <> 'done' AND (NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id) \
              OR EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id \
              AND t.outcome NOT IN ('started', 'stopped', 'already', 'superseded') \
-             AND NOT (t.outcome = 'skipped' AND (t.reason LIKE 'wanted:%' OR t.reason LIKE 'paused:%')))) \
+             AND NOT (t.outcome = 'skipped' AND (t.reason LIKE 'wanted:%' OR t.reason LIKE 'paused:%' OR t.reason LIKE 'kept:%' \
+             OR t.reason LIKE 'hand-stopped:%')))) \
              AND coalesce(reason, '') NOT LIKE 'paused:%'",
         );
     }

@@ -103,6 +103,9 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for (group, servers) in &turn.sizes {
         write_size(tx, group, *servers, now).await?;
     }
+    for (server, since) in &turn.left_running {
+        write_left_running(tx, server, since.map(micros)).await?;
+    }
     for missed in &turn.missed {
         write_missed(tx, missed, now).await?;
     }
@@ -232,6 +235,23 @@ async fn write_size(tx: &mut Tx<'_>, group: &GroupName, servers: usize, now: i64
     .bind(now)
     .execute(&mut **tx)
     .await?;
+    Ok(())
+}
+
+async fn write_left_running(tx: &mut Tx<'_>, server: &ServerId, since: Option<i64>) -> Result<(), Failure> {
+    let sql = match since {
+        Some(_) => {
+            "INSERT INTO left_running (account, server, since) VALUES (?, ?, ?) ON CONFLICT (account, server) DO UPDATE \
+             SET since = excluded.since"
+        }
+        None => "DELETE FROM left_running WHERE account = ? AND server = ?",
+    };
+    let query = sqlx::query(sql).bind(server.account.as_str()).bind(server.no.as_str());
+    let query = match since {
+        Some(since) => query.bind(since),
+        None => query,
+    };
+    query.execute(&mut **tx).await?;
     Ok(())
 }
 

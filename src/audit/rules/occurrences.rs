@@ -278,7 +278,7 @@ fn is_excused(view: &View<'_>, run: &Run, server: &str, outcome: &str, kind: &st
         ("skipped", "protected") => view.history.never_stopped.iter().any(|one| one == server),
         // What other hours want is not known here; what a dependency does is judged where that one is.
         // So is what is called paused.
-        ("skipped", "wanted" | "dependency" | "paused" | "kept") => true,
+        ("skipped", "wanted" | "dependency" | "paused" | "kept" | "hand-stopped") => true,
         _ => false,
     }
 }
