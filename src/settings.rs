@@ -1,6 +1,7 @@
 //! The configuration: raw shapes as they stand in the file, resolved to values that make sense, or every problem at once.
 
 pub mod advice;
+pub mod bundle;
 pub mod diagnostics;
 pub mod duration;
 pub mod ics;
@@ -334,6 +335,12 @@ impl Settings {
             return Ok(bare.to_owned());
         }
         Self::checked_endpoint(url)
+    }
+
+    /// The folders that a file includes, as it names them, even if the rest of the file is not valid.
+    #[must_use]
+    pub fn includes_of(text: &str) -> Vec<String> {
+        reader::read(text).0.include.into_iter().map(|folder| folder.value).collect()
     }
 
     /// Where the journal of a file is, even if the rest of the file is not valid.

@@ -148,13 +148,13 @@ fn print_calendar(name: &str, calendar: &Calendar, today: Date) {
 }
 
 fn as_json(problem: &Problem, text: &str, path: &str) -> serde_json::Value {
-    let (line, column) = problem.line_and_column(text);
+    let (file, line, column) = problem.place(text, path);
     json!({
         "severity": match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",
         },
-        "file": path,
+        "file": file,
         "line": line,
         "column": column,
         "problem": problem.title,

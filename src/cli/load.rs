@@ -9,6 +9,7 @@ use super::show;
 use crate::adapters::environment;
 use crate::adapters::store::SqliteStore;
 use crate::ports::store::Store;
+use crate::settings::bundle;
 use crate::settings::diagnostics::{Problem, Style, render};
 use crate::settings::ics;
 use crate::settings::sources::{Fresh, Sources};
@@ -37,8 +38,24 @@ pub(super) fn journal(location: &StoreLocation) -> PathBuf {
     }
 }
 
-/// The text of the configuration file.
+/// The text of the configuration file, with the files that it includes.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
+    let main = own_text(path)?;
+    let mut included = Vec::new();
+    for folder in Settings::includes_of(&main) {
+        included.extend(files_of(path, &folder)?);
+    }
+    bundle::join(&main, &included).map_err(|name| {
+        let at = if name.is_empty() { path.to_path_buf() } else { beside(path, name) };
+        Exit::Config.with(format!(
+            "`{}` has a line, or a name, by which sunup tells included files apart: take out lines that begin with `## sunup: included \
+             from`",
+            at.display()
+        ))
+    })
+}
+
+fn own_text(path: &Path) -> anyhow::Result<String> {
     read_limited(path, Settings::TEXT_BYTES_MAX).map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -51,6 +68,42 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
         };
         Exit::Config.with(format!("the configuration `{}` cannot be read: {error}{remedy}", path.display()))
     })
+}
+
+/// A path that a configuration names, which counts from its folder.
+fn beside(configuration: &Path, name: impl AsRef<Path>) -> PathBuf {
+    configuration.parent().unwrap_or(Path::new(".")).join(name)
+}
+
+/// The plain files `*.toml` of a folder that `include` names, by name, hidden ones left out: each its path and text.
+fn files_of(configuration: &Path, folder: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+        let (path, file) = (path.display(), configuration.display());
+        let remedy = format!("make it readable, or take it out of `include` in `{file}`");
+        Exit::Config.with(format!("`{path}` is included and cannot be read: {error}; {remedy}"))
+    };
+    let at = beside(configuration, folder);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&at).map_err(|error| failed(&at, &error))? {
+        let name = entry.map_err(|error| failed(&at, &error))?.file_name();
+        let name =
+            name.into_string().map_err(|name| failed(&at.join(name), &"its name is no text in UTF-8"))?;
+        if !name.starts_with('.') && Path::new(&name).extension().is_some_and(|end| end == "toml") {
+            names.push(name);
+        }
+    }
+    names.sort();
+    let mut files = Vec::new();
+    for name in names {
+        let path = at.join(&name);
+        // Anything but a plain file might never end.
+        if !std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.is_file() {
+            return Err(failed(&path, &"it is no plain file"));
+        }
+        let text = read_limited(&path, Settings::TEXT_BYTES_MAX).map_err(|error| failed(&path, &error))?;
+        files.push((Path::new(folder).join(name).display().to_string(), text));
+    }
+    Ok(files)
 }
 
 /// More than the most is not read; the reader of the text then says that it is too large.
@@ -69,7 +122,7 @@ pub(super) fn parse(text: &str, path: &Path, last_good: Option<&Sources>) -> Res
 
 /// The text of a calendar file beside a configuration. Only plain files are opened: anything else might never end.
 pub(super) fn calendar_file(configuration: &Path, file: &str) -> Result<String, String> {
-    let path = configuration.parent().unwrap_or(Path::new(".")).join(file);
+    let path = beside(configuration, file);
     let failed = |error: std::io::Error| error.to_string();
     if !std::fs::metadata(&path).map_err(failed)?.is_file() {
         return Err("it is no plain file".into());

@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::bundle;
+
 /// The most problems that are shown; whoever has more mends these first.
 const SHOWN_MAX: usize = 100;
 
@@ -55,13 +57,24 @@ impl Problem {
         Self { severity: Severity::Warning, ..Self::error(span, title, cause, remedy) }
     }
 
-    /// Line and column of the place, both from 1, the column in characters.
+    /// Line and column of the place in a text that is one file, both from 1, the column in characters.
     #[must_use]
     pub fn line_and_column(&self, source: &str) -> (usize, usize) {
         let before = source.get(..self.span.start.min(source.len())).unwrap_or(source);
         let line_start = before.rfind('\n').map_or(0, |index| index + 1);
         let column = before.get(line_start..).map_or(0, |line| line.chars().count());
         (before.matches('\n').count() + 1, column + 1)
+    }
+}
+
+impl Problem {
+    /// The file, line and column of the place in a configuration that may include files, by the path of the file that includes them.
+    #[must_use]
+    pub fn place(&self, whole: &str, path: &str) -> (String, usize, usize) {
+        let (path, own, first) = bundle::place(whole, self.span.start, path);
+        let span = self.span.start.saturating_sub(first)..self.span.end.saturating_sub(first);
+        let (line, column) = Self { span, ..self.clone() }.line_and_column(own);
+        (path, line, column)
     }
 }
 
@@ -108,9 +121,10 @@ pub fn render(problems: &[Problem], source: &str, path: &str, style: Style) -> S
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let end = problem.span.end.min(source.len()).max(problem.span.start.min(source.len()));
-        let span = problem.span.start.min(source.len())..end;
-        let snippet = Snippet::source(source)
+        let (path, own, first) = bundle::place(source, problem.span.start, path);
+        let start = problem.span.start.saturating_sub(first).min(own.len());
+        let span = start..problem.span.end.saturating_sub(first).clamp(start, own.len());
+        let snippet = Snippet::source(own)
             .path(path)
             .annotation(AnnotationKind::Primary.span(span).label(problem.cause.as_str()));
         let mut group = level.primary_title(problem.title.as_str()).element(snippet);

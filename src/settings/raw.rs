@@ -14,6 +14,7 @@ pub(super) struct At<T> {
 /// The top of the file.
 #[derive(Debug, Default)]
 pub(super) struct File {
+    pub(super) include: Vec<At<String>>,
     pub(super) timezone: Option<At<String>>,
     pub(super) calendar: Vec<At<String>>,
     pub(super) calendars: Vec<(At<String>, Calendar)>,

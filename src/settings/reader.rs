@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::bundle;
 use super::diagnostics::{Problem, did_you_mean};
 use super::raw::{
     Account, At, Calendar, Checks, File, Group, Heartbeat, Http, Limits, Log, Notify, Probe, Rule, Secret,
@@ -23,18 +25,86 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
         let title = format!("the configuration is larger than {TEXT_BYTES_MAX} bytes");
         return (File::default(), vec![Problem::error(0..0, title, "the file begins here", "shorten it")]);
     }
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let syntax = errors.iter().map(|error| {
-        let span = error.span().unwrap_or(0..0);
-        Problem::error(span, "the file is not valid TOML", error.message(), "mend the syntax at this place")
-    });
-    let problems = RefCell::new(syntax.collect());
-    let file = file(Table::new("the top of the file", table, &problems));
-    (file, problems.into_inner())
+    let problems = RefCell::new(Vec::new());
+    let mut whole = File::default();
+    for part in bundle::parts(text) {
+        // Every place counts from the beginning of the whole.
+        let mut padded = " ".repeat(part.range.start);
+        padded.push_str(text.get(part.range).unwrap_or_default());
+        let (table, errors) = DeTable::parse_recoverable(&padded);
+        problems.borrow_mut().extend(errors.iter().map(|error| {
+            let span = error.span().unwrap_or(0..0);
+            Problem::error(
+                span,
+                "the file is not valid TOML",
+                error.message(),
+                "mend the syntax at this place",
+            )
+        }));
+        match part.name {
+            None => whole = file(Table::new("the top of the file", table, &problems)),
+            Some(name) => {
+                let what = format!("the top of `{name}`, which is included");
+                let parts = included(Table::new(&what, table, &problems), name);
+                add(&mut whole, parts, text, &problems);
+            }
+        }
+    }
+    (whole, problems.into_inner())
+}
+
+/// What an included file may hold.
+fn included(mut top: Table<'_, '_>, name: &str) -> File {
+    let mut calendars = top.named("calendars", "calendar", calendar);
+    let groups = top.named("groups", "group", group);
+    let rules = top.named("rules", "rule", rule);
+    // Paths are relative to the file in which they stand.
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    for ics in calendars.iter_mut().filter_map(|(_, calendar)| calendar.ics.as_mut()) {
+        ics.value = folder.join(&ics.value).display().to_string();
+    }
+    File { calendars, groups, rules, ..File::default() }
+}
+
+/// Adds what an included file holds. A name that is taken is a problem at the newer place.
+fn add(whole: &mut File, parts: File, text: &str, problems: &RefCell<Vec<Problem>>) {
+    let mut taken = Vec::new();
+    add_named(&mut whole.calendars, parts.calendars, "calendar", &mut taken);
+    add_named(&mut whole.groups, parts.groups, "group", &mut taken);
+    add_named(&mut whole.rules, parts.rules, "rule", &mut taken);
+    for (what, name, before) in taken {
+        let first = Problem::error(before.clone(), "", "", "");
+        let (file, own, start) = bundle::place(text, before.start, "the file that includes this one");
+        let (line, _) =
+            Problem { span: before.start - start..before.end - start, ..first }.line_and_column(own);
+        problems.borrow_mut().push(Problem::error(
+            name.span,
+            format!("{what} `{}` is defined twice", name.value),
+            format!("it stands in {file} already, on line {line}"),
+            "keep one of them, or give one another name",
+        ));
+    }
+}
+
+type Taken = (&'static str, At<String>, Range<usize>);
+
+fn add_named<T>(
+    all: &mut Vec<(At<String>, T)>,
+    more: Vec<(At<String>, T)>,
+    what: &'static str,
+    taken: &mut Vec<Taken>,
+) {
+    for (name, item) in more {
+        match all.iter().find(|(known, _)| known.value == name.value) {
+            Some((known, _)) => taken.push((what, name, known.span.clone())),
+            None => all.push((name, item)),
+        }
+    }
 }
 
 fn file(mut top: Table<'_, '_>) -> File {
     File {
+        include: top.several("include"),
         timezone: top.get("timezone"),
         calendar: top.several("calendar"),
         calendars: top.named("calendars", "calendar", calendar),
@@ -414,4 +484,21 @@ impl Typed for bool {
 fn with_article(kind: &str) -> String {
     let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {kind}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_in_an_included_file_count_from_that_file() {
+        let calendar = |path: &str| format!("[calendars.c]\nics = \"{path}\"\n");
+        let files = [("d/a.toml".to_owned(), calendar("off.ics")), ("d/b.toml".to_owned(), String::new())];
+        let path_in = |whole: &str| read(whole).0.calendars[0].1.ics.clone().unwrap().value;
+
+        assert_eq!(path_in(&bundle::join("", &files).unwrap()), "d/off.ics");
+        let absolute = [("d/a.toml".to_owned(), calendar("/srv/off.ics"))];
+        assert_eq!(path_in(&bundle::join("", &absolute).unwrap()), "/srv/off.ics");
+        assert_eq!(path_in(&calendar("off.ics")), "off.ics");
+    }
 }

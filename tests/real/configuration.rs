@@ -145,3 +145,59 @@ fn what_was_due_while_nobody_ran_is_recorded_as_missed_or_done_late_and_told() {
     assert_eq!(outcome("open"), Some("done".into()));
     assert!(bench.daemon_log().contains("rule gone did not start"), "{}", bench.daemon_log());
 }
+
+#[test]
+fn included_files_add_groups_and_rules_and_each_problem_names_its_own_file() {
+    let bench = Bench::new(&[]);
+    let include = "include = \"teams\"\n";
+    let folder = bench.path("teams");
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).unwrap();
+    let main = |top: &str| {
+        bench.configure(GROUPS);
+        let text = fs::read_to_string(bench.path("sunup.toml")).unwrap();
+        fs::write(bench.path("sunup.toml"), format!("{top}{text}")).unwrap();
+    };
+    main(include);
+    let absent = bench.shown_with(&["check"], 78);
+    assert!(absent.contains("teams` is included and cannot be read"), "{absent}");
+    fs::create_dir(&folder).unwrap();
+    write("b.toml", "[rules.b]\nat = \"2099-01-01T00:00:00Z\"\nstart = [\"web\", \"db\"]\n");
+    write("a.toml", "[groups.db]\nservers = [\"1002\"]");
+    write("a.toml~", "nonsense");
+    write(".hidden.toml", "nonsense");
+    let _daemon = bench.daemon_in_force();
+    assert_eq!(bench.status().unwrap()["rules"], 1);
+
+    let far = "at = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n";
+    write("c.toml", &format!("# 팀\n[rules.b]\n{far}[groups.web]\nservers = [\"1003\"]\n"));
+    let clash = bench.shown_with(&["reload"], 78);
+    for words in [
+        "rule `b` is defined twice",
+        "group `web` is defined twice",
+        "teams/c.toml:2:8",
+        "teams/b.toml already, on line 1",
+    ] {
+        assert!(clash.contains(words), "{words}: {clash}");
+    }
+    write("c.toml", &format!("timezone = \"UTC\"\n[limits]\nself = [\"1001\"]\n[rules.c]\ncorn = 7\n{far}"));
+    let odd = json_lines(&String::from_utf8(bench.output(&["check", "--json"]).stdout).unwrap());
+    let place = |key: &str| {
+        let odd = odd.iter().find(|problem| problem["problem"].as_str().unwrap().contains(key)).unwrap();
+        (odd["line"].as_u64().unwrap(), odd["column"].as_u64().unwrap())
+    };
+    assert!(odd.iter().all(|problem| problem["file"].as_str().unwrap().ends_with("teams/c.toml")), "{odd:?}");
+    assert_eq!((place("`timezone`"), place("`limits`"), place("`corn`")), ((1, 1), (2, 2), (5, 1)));
+    write("c.toml", "[rules.c\n");
+    let broken = bench.shown_with(&["check"], 78);
+    assert!(broken.contains("teams/c.toml:1:"), "{broken}");
+    assert_eq!(bench.status().unwrap()["rules"], 1, "the last good one stays in force");
+
+    write("c.toml", &format!("[rules.c]\n{far}"));
+    let said = bench.shown(&["reload"]);
+    assert!(said.contains("rules: 1 added (c)"), "{said}");
+    let whole = bench.shown(&["history", "--configuration"]);
+    assert!(whole.contains("## sunup: included from teams/c.toml\n[rules.c]"), "{whole}");
+    fs::write(folder.join("c.toml"), [0xff, 0xfe]).unwrap();
+    let unreadable = bench.shown_with(&["reload"], 78);
+    assert!(unreadable.contains("teams/c.toml` is included and cannot be read"), "{unreadable}");
+}
