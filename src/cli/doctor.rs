@@ -110,11 +110,12 @@ async fn examine(common: &Common) -> (bool, Vec<Finding>) {
     found.push(Finding::good("zone data", view::zone_data()));
     let location = settings.as_ref().map_or(StoreLocation::Default, |settings| settings.store.clone());
     found.extend(journal(&load::journal(&location)).await);
-    found.push(daemon(common).await);
+    let (daemon, status) = daemon(common).await;
+    found.push(daemon);
     if let Some(settings) = &settings {
         found.extend(unit::look(settings));
         found.extend(news::look(settings).await);
-        found.extend(cloud::look(settings, &path).await);
+        found.extend(cloud::look(settings, &path, status.as_ref()).await);
     }
     (settings.is_some(), found)
 }
@@ -214,7 +215,8 @@ async fn journal(path: &Path) -> Vec<Finding> {
     found
 }
 
-async fn daemon(common: &Common) -> Finding {
+/// How the daemon is, and its status if there is one.
+async fn daemon(common: &Common) -> (Finding, Option<Value>) {
     const CHECK: &str = "daemon";
     let status = match Client::find(&load::socket(common)).await {
         Ok(Daemon::There(client)) => client.get("/v1/status").await,
@@ -222,13 +224,14 @@ async fn daemon(common: &Common) -> Finding {
             let socket = load::socket(common);
             let text =
                 format!("nobody listens at {}: nothing is started or stopped by rules", socket.display());
-            return Finding::odd(CHECK, text, "`systemctl start sunup`, or name its socket with --socket");
+            let remedy = "`systemctl start sunup`, or name its socket with --socket";
+            return (Finding::odd(CHECK, text, remedy), None);
         }
         Err(error) => Err(error),
     };
     match status {
-        Ok(status) => of_status(&status),
-        Err(error) => Finding::odd(CHECK, error.to_string(), "run this with sudo"),
+        Ok(status) => (of_status(&status), Some(status)),
+        Err(error) => (Finding::odd(CHECK, error.to_string(), "run this with sudo"), None),
     }
 }
 

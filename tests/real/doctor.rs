@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use serde_json::Value;
 
 use crate::support::{Bench, json_lines};
+use crate::wait::until;
 
 const RULE: &str =
     "[groups.web]\nservers = [\"1001\"]\n[rules.web]\nhours = \"MON-FRI 08:50-19:30\"\nrun = [\"web\"]\n";
@@ -131,4 +132,27 @@ fn without_its_credentials_the_doctor_prints_the_line_that_gives_them() {
     let output = bench.command(&["doctor", "--json"]).env("CREDENTIALS_DIRECTORY", &folder).output().unwrap();
     let lines = json_lines(&String::from_utf8(output.stdout).unwrap());
     assert!(!of(&lines, "permission", "good").is_empty(), "{lines:#?}");
+}
+
+#[test]
+fn a_new_key_pair_is_tried_before_the_daemon_uses_it() {
+    let bench = Bench::with_keys("SUNUPTESTNEWPAIR0001", "secret", &[]);
+    bench.configure(RULE);
+    fs::write(bench.path("access"), "SUNUPTESTOLDPAIR0002\n").unwrap();
+    let _daemon = bench.daemon();
+    until("the daemon has taken the old pair up", || {
+        (bench.status()?["accounts"][0]["key"] == "…0002").then_some(())
+    });
+
+    fs::write(bench.path("access"), "SUNUPTESTNEWPAIR0001\n").unwrap();
+    let (_, lines) = doctor(&bench);
+
+    let odd = of(&lines, "keys", "odd");
+    let told = odd[0]["text"].as_str().unwrap();
+    assert!(told.contains("takes them (access key …0001)") && told.contains("others (…0002)"), "{told}");
+    assert!(odd[0]["remedy"].as_str().unwrap().contains("sunup reload"), "{odd:?}");
+    bench.shown(&["reload"]);
+    let (code, lines) = doctor(&bench);
+    assert_eq!(code, 0, "{lines:#?}");
+    assert!(of(&lines, "keys", "odd").is_empty(), "{lines:#?}");
 }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use super::{Finding, unit};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::{environment, secrets};
+use crate::cli::value::{list, text};
 use crate::cli::world;
 use crate::daemon::engine::AccountLine;
 use crate::ports::clock::Clock;
@@ -25,7 +27,7 @@ const CLOCK_BAD: SignedDuration = SignedDuration::from_secs(60);
 /// One that somebody should know of.
 const CLOCK_ODD: SignedDuration = SignedDuration::from_secs(5);
 
-pub(super) async fn look(settings: &Settings, config: &Path) -> Vec<Finding> {
+pub(super) async fn look(settings: &Settings, config: &Path, status: Option<&Value>) -> Vec<Finding> {
     world::choose_tls();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let lines = world::accounts(settings, &clock);
@@ -35,7 +37,7 @@ pub(super) async fn look(settings: &Settings, config: &Path) -> Vec<Finding> {
             return vec![finding];
         }
         let Some(line) = lines.get(name) else { return Vec::new() };
-        match tokio::time::timeout(LIMIT, asked(account, line)).await {
+        match tokio::time::timeout(LIMIT, asked(account, line, in_use(status, account))).await {
             Ok(found) => found,
             Err(_) => vec![Finding::bad(
                 "cloud",
@@ -76,10 +78,32 @@ fn keys(settings: &Settings, account: &Account, config: &Path) -> Option<Finding
     Some(Finding::odd("keys", what, line))
 }
 
-async fn asked(account: &Account, line: &AccountLine) -> Vec<Finding> {
+/// The access key id that a running daemon uses for an account, as it is shown.
+fn in_use<'a>(status: Option<&'a Value>, account: &Account) -> Option<&'a str> {
+    // Each process has temporary keys of its own.
+    let Keys::Named { .. } = &account.keys else { return None };
+    let is_it = |line: &&Value| text(line, "account") == account.name.as_str();
+    let line = list(status?, "accounts").iter().find(is_it)?;
+    line.get("key").and_then(Value::as_str)
+}
+
+async fn asked(account: &Account, line: &AccountLine, in_use: Option<&str>) -> Vec<Finding> {
     let name = &account.name;
     let greeted = line.cloud.greet().await;
     let mut found = vec![match &greeted.result {
+        // A new pair is tried before it is in force.
+        Ok(()) if in_use.zip(line.cloud.key_shown()).is_some_and(|(used, found)| used != found) => {
+            let (used, found) = (in_use.unwrap_or_default(), line.cloud.key_shown().unwrap_or_default());
+            let by_systemd = matches!(&account.keys, Keys::Named { access: SecretSource::Credential(_), .. });
+            let remedy = match by_systemd {
+                true => "`systemctl restart sunup` gives the unit the new ones",
+                false => "`sunup reload` takes the new ones up",
+            };
+            let text = format!(
+                "account {name}: the cloud takes them (access key {found}), and the daemon still uses others ({used})"
+            );
+            Finding::odd("keys", text, remedy)
+        }
         Ok(()) => {
             let key = line.cloud.key_shown().map(|key| format!(" (access key {key})")).unwrap_or_default();
             Finding::good("keys", format!("account {name}: the cloud takes them{key}"))
