@@ -28,6 +28,7 @@ mod reload;
 mod scene;
 mod shift;
 pub mod signals;
+mod summary;
 pub mod systemd;
 mod trust;
 pub mod view;

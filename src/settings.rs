@@ -31,11 +31,12 @@ use crate::domain::calendar::Calendar;
 use crate::domain::group::Group;
 use crate::domain::guard::Limits;
 use crate::domain::name::{AccountName, Action, CalendarName, GroupName, NotifyName, RuleName, ServerId};
-use crate::domain::notice::Interest;
+use crate::domain::notice::{Interest, Language};
 use crate::domain::overrides::Overrides;
 use crate::domain::roster::Roster;
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
+use crate::domain::summary::SummaryTime;
 use diagnostics::Problem;
 use secret::SecretSource;
 use sources::{NoFiles, Shelf, Sources};
@@ -186,6 +187,8 @@ pub enum LogLevel {
 pub struct Settings {
     /// The zone of rules and commands that name none.
     pub timezone: Option<TimeZone>,
+    /// The language of notices.
+    pub language: Language,
     /// The accounts by name.
     pub accounts: BTreeMap<AccountName, Account>,
     /// The groups by name.
@@ -229,6 +232,8 @@ pub struct Notify {
     pub interest: Interest,
     /// How long notices are gathered into one message.
     pub digest: Duration,
+    /// When a summary is told through it, if one is.
+    pub summary: Option<SummaryTime>,
     /// Whether its address may be one of this machine or network.
     pub allow_private: bool,
 }
@@ -247,6 +252,15 @@ pub enum NotifyKind {
         url: SecretSource,
         /// Where the key is with which messages are signed.
         secret: Option<SecretSource>,
+    },
+    /// Electronic mail.
+    Email {
+        /// Where the address of the mail server is, `smtps://user:password@host`.
+        smtp: SecretSource,
+        /// Whom it comes from, `Name <user@host>` or the address alone.
+        from: String,
+        /// Whom it goes to.
+        to: Vec<String>,
     },
     /// A program that takes the message on its standard input.
     Command {

@@ -1,12 +1,17 @@
 //! Telling people: the log, and the notifiers of the configuration.
 
 pub mod courier;
+#[cfg(feature = "email")]
+pub mod mail;
 pub mod message;
 pub mod office;
 pub mod post;
 pub mod spool;
 
-use crate::ports::notifier::{Notice, Notifier, Urgency};
+use jiff::Timestamp;
+
+use crate::domain::name::NotifyName;
+use crate::ports::notifier::{Notice, Notifier, Told, Urgency};
 
 /// Writes each notice to the log: `error` if it needs a person, `warn` otherwise.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +24,10 @@ impl Notifier for LogNotifier {
             Urgency::NeedsAPerson => tracing::error!(notice.kind = kind, "{}", notice.text),
             Urgency::GoodToKnow => tracing::warn!(notice.kind = kind, "{}", notice.text),
         }
+    }
+
+    fn summarize(&self, to: &NotifyName, _: Timestamp, told: &Told) {
+        tracing::info!(notice.kind = "summary", notifier = to.as_str(), "{}", told.en);
     }
 }
 

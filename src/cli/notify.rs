@@ -80,7 +80,7 @@ async fn send(settings: &Settings, name: &str, who: &str, clock: &dyn Clock) -> 
             false => format!("there is no notifier `{name}`; the configuration has `{}`", known.join("`, `")),
         });
     };
-    office::test(notify, who, clock)
+    office::test(notify, who, settings.language, clock)
         .await
         .map_err(|words| format!("notifier {name} could not tell anybody: {words}"))
 }

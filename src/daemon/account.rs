@@ -9,12 +9,13 @@ use super::book::{Book, Draft};
 use super::rate::Bucket;
 use crate::domain::breaker::Breaker;
 use crate::domain::budget::Budget;
+use crate::domain::korean;
 use crate::domain::name::{AccountName, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::retry::Answer;
 use crate::domain::target::shifted;
 use crate::ports::cloud::Cloud;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 
 /// What the engine needs of an account: its cloud, its pace and the size of its batches.
 #[derive(Clone)]
@@ -178,7 +179,17 @@ impl Book {
             }
             _ => " It is tried again until the windows end.",
         };
-        draft.tell(NoticeKind::Trouble, urgency, format!("account {account}: {}.{remedy}", reason.text));
+        let korean_remedy = match reason.kind {
+            ReasonKind::Credentials => {
+                "키와 권한, 시계를 확인해 주세요(`sudo sunup doctor`). 진행 중인 실행은 기한까지 기다립니다."
+            }
+            _ => "기한까지 다시 시도합니다.",
+        };
+        let told = Told::new(
+            format!("account {account}: {}.{remedy}", reason.text),
+            format!("계정 {account}: {}. {korean_remedy}", korean::reason(reason)),
+        );
+        draft.tell(NoticeKind::Trouble, urgency, told);
     }
 
     /// An account's requests go well again.
@@ -194,7 +205,8 @@ impl Book {
             |(_, proof): &mut (Reason, Proof)| *proof == Proof::AnyAnswer || seen == Proof::AcceptedRequest;
         if let Some((told, _)) = state.told.take_if(passed) {
             let text = format!("account {account}: requests go well again (it was: {}).", told.text);
-            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+            let ko = format!("계정 {account}: 요청이 다시 잘 됩니다(그동안: {}).", korean::reason(&told));
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, Told::new(text, ko));
         }
     }
 }

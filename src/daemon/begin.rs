@@ -17,7 +17,7 @@ use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
 use crate::planted::{Bug, is_planted};
-use crate::ports::notifier::{About, NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
 use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
 
 pub(super) fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
@@ -252,7 +252,11 @@ pub(super) fn tell_empty(draft: &mut Draft, origin: &Origin, empty: &BTreeSet<Gr
             origin.words()
         );
         let about = About { rule: origin.rule().cloned(), groups: vec![group.clone()], run: None };
-        draft.tell_about(NoticeKind::Guard, Urgency::NeedsAPerson, text, about);
+        let ko = format!(
+            "{}: 그룹 {group}에 해당하는 서버가 없어 아무것도 하지 않습니다. `sunup groups`로 확인하고 그룹을 고쳐 주세요.",
+            origin.korean()
+        );
+        draft.tell_about(NoticeKind::Guard, Urgency::NeedsAPerson, Told::new(text, ko), about);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
 use crate::domain::server::{Found, Sight, Standing, Traits};
 use crate::domain::target::{Event, Policy, Progress, State, step};
-use crate::ports::notifier::{About, Notice, NoticeKind, Urgency};
+use crate::ports::notifier::{About, Notice, NoticeKind, Told, Urgency};
 use crate::ports::store::{
     Change, CoveredMark, Doubtful, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
     Withdrawn,
@@ -156,13 +156,14 @@ impl Draft {
         }
     }
 
-    pub(super) fn tell(&mut self, kind: NoticeKind, urgency: Urgency, text: String) {
-        self.tell_about(kind, urgency, text, About::default());
+    pub(super) fn tell(&mut self, kind: NoticeKind, urgency: Urgency, told: Told) {
+        self.tell_about(kind, urgency, told, About::default());
     }
 
     /// The same of something that the configuration names.
-    pub(super) fn tell_about(&mut self, kind: NoticeKind, urgency: Urgency, text: String, about: About) {
-        self.notices.push(Notice { at: self.now, kind, urgency, text, about });
+    pub(super) fn tell_about(&mut self, kind: NoticeKind, urgency: Urgency, told: Told, about: About) {
+        let Told { en: text, ko: korean } = told;
+        self.notices.push(Notice { at: self.now, kind, urgency, text, korean, about });
     }
 }
 
@@ -417,7 +418,12 @@ impl Book {
                 runs.len(),
                 draft.now
             );
-            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+            let ko = format!(
+                "시계가 잘못 앞서가 있었습니다. {} 이후의 실행 {}건과 놓침 기록 {misses}건을 되돌렸고, 그 시각들은 다시 옵니다.",
+                draft.now,
+                runs.len()
+            );
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, Told::new(text, ko));
         }
     }
 
@@ -459,7 +465,9 @@ impl Book {
             draft.turn.remarks.push((watch.run, watch.server.clone(), words));
             draft.lines.push(Line::Recovered { run: watch.run, server: watch.server.clone() });
             let text = format!("server {} of run {} got there after all.", watch.server, watch.run);
-            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, text);
+            let ko =
+                format!("실행 {}의 서버 {}이(가) 뒤늦게 원하는 상태가 되었습니다.", watch.run, watch.server);
+            draft.tell(NoticeKind::Recovered, Urgency::GoodToKnow, Told::new(text, ko));
         }
     }
 }

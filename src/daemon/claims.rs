@@ -15,6 +15,7 @@ use super::ending::about;
 use super::keeps::Following;
 use super::lines::Line;
 use super::{keeps, overrides, view};
+use crate::domain::korean;
 use crate::domain::name::{Action, GroupName, RuleName, ServerId};
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::overrides::Overrides;
@@ -24,7 +25,7 @@ use crate::domain::rule::{Missed, Rule};
 use crate::domain::schedule::When;
 use crate::domain::target::later;
 use crate::planted::{Bug, is_planted};
-use crate::ports::notifier::{About, NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
 use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
 
@@ -438,7 +439,13 @@ pub(super) fn miss(draft: &mut Draft, missed: MissedRange) {
     let calm = matches!(cause.kind, ReasonKind::Late | ReasonKind::Paused);
     let urgency = if calm { Urgency::GoodToKnow } else { Urgency::NeedsAPerson };
     let about = About { rule: Some(rule.clone()), ..About::default() };
-    draft.tell_about(NoticeKind::Missed, urgency, text, about);
+    let at = if count == &1 { format!("{first}") } else { format!("{first}부터 {last}까지 {count}번") };
+    let ko = format!(
+        "규칙 {rule}이(가) {at} {}하지 못했습니다. 이유: {}.",
+        korean::action(*action),
+        korean::reason(cause)
+    );
+    draft.tell_about(NoticeKind::Missed, urgency, Told::new(text, ko), about);
     draft.turn.missed.push(missed);
 }
 
@@ -446,7 +453,13 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
     let late = head.claimed.duration_since(head.due);
     if late > LATE_AFTER {
         let text = format!("{} due at {} begins {}s late.", head.origin.words(), head.due, late.as_secs());
-        draft.tell_about(NoticeKind::Late, Urgency::GoodToKnow, text, about(head));
+        let ko = format!(
+            "{}: {} 예정이던 실행이 {}초 늦게 시작됩니다.",
+            head.origin.korean(),
+            head.due,
+            late.as_secs()
+        );
+        draft.tell_about(NoticeKind::Late, Urgency::GoodToKnow, Told::new(text, ko), about(head));
     }
 }
 

@@ -19,7 +19,7 @@ use crate::domain::probe::Probe;
 use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, later, wish};
 use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::Scope;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{Intent, Waiver};
 
 /// The most mutating requests of one account that may be open at once.
@@ -370,7 +370,11 @@ fn hold(book: &mut Book, draft: &mut Draft, batch: &[Candidate], free_at: Timest
     if book.hour_told.is_none_or(|told| told <= hour_ago) {
         book.hour_told = Some(draft.now);
         let text = format!("{words}; what exceeds it waits until {free_at}.");
-        draft.tell(NoticeKind::Guard, Urgency::NeedsAPerson, text);
+        let ko = format!(
+            "`limits.requests_per_hour`가 {most}인데 이 시간의 요청을 모두 썼습니다. 값을 늘리거나 --over-limit로 한 번 실행해 주세요. 넘치는 것은 \
+             {free_at}까지 기다립니다."
+        );
+        draft.tell(NoticeKind::Guard, Urgency::NeedsAPerson, Told::new(text, ko));
     }
 }
 

@@ -6,9 +6,10 @@ use super::book::{Book, Draft, Run};
 use super::claims::rule_of;
 use super::lines::Line;
 use super::view::counts;
+use crate::domain::korean;
 use crate::domain::name::{Action, GroupName, RunId};
 use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
-use crate::ports::notifier::{About, NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
 use crate::ports::store::{Resolution, RunHead, Target};
 
 impl Book {
@@ -92,7 +93,7 @@ impl Book {
         let mut why: BTreeSet<String> =
             outcomes.iter().filter_map(|o| o.reason()).map(|r| r.to_string()).collect();
         why.extend(Some(reason.to_owned()).filter(|reason| !reason.is_empty()));
-        let why: Vec<String> = why.into_iter().take(3).collect();
+        let why: Vec<String> = why.into_iter().take(REASONS_MAX).collect();
         let is_limit = |o: &&Outcome| o.reason().is_some_and(|reason| reason.kind == ReasonKind::Limit);
         let by_guard = outcome == RunOutcome::Skipped && outcomes.iter().any(is_limit);
         let kind = if by_guard { NoticeKind::Guard } else { NoticeKind::Failed };
@@ -104,8 +105,32 @@ impl Book {
         );
         self.last_failed = Some((id, text.clone()));
         let about = About { run: Some(id), ..about(head) };
-        draft.tell_about(kind, Urgency::NeedsAPerson, text, about);
+        let ko = in_korean((id, head), outcome, outcomes, reason);
+        draft.tell_about(kind, Urgency::NeedsAPerson, Told::new(text, ko), about);
     }
+}
+
+/// How many reasons are written out.
+const REASONS_MAX: usize = 3;
+
+fn in_korean(
+    (id, head): (RunId, &RunHead),
+    outcome: RunOutcome,
+    outcomes: &[&Outcome],
+    reason: &str,
+) -> String {
+    let mut why: BTreeSet<String> =
+        outcomes.iter().filter_map(|o| o.reason()).map(|reason| korean::reason(&reason)).collect();
+    why.extend(Some(reason.to_owned()).filter(|reason| !reason.is_empty()));
+    let why: Vec<String> = why.into_iter().take(REASONS_MAX).collect();
+    format!(
+        "실행 {id}({}, {})이(가) 끝났습니다: {}. {}. 이유: {}. 자세한 내용은 `sunup history {id}`.",
+        head.origin.korean(),
+        korean::action(head.action),
+        korean::run_outcome(outcome),
+        korean::counts(outcomes),
+        why.join("; ")
+    )
 }
 
 /// What a notice of a run is about.

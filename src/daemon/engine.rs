@@ -1,6 +1,7 @@
 //! The engine: one task that owns all progress. It decides, records and acts, then waits for the next moment or report.
 
 mod census;
+mod chores;
 mod hear;
 mod journal;
 mod parts;
@@ -33,7 +34,7 @@ use crate::domain::overrides::{Override, Overrides};
 use crate::domain::target::{Event, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::clock::{Timer, Woken};
-use crate::ports::notifier::{About, Notice, NoticeKind, Urgency};
+use crate::ports::notifier::{About, Notice, NoticeKind, Told, Urgency};
 use crate::ports::store::{AttemptResult, ConfigText, CoveredMark, Entry, HistoryQuery, StoredConfig};
 use crate::settings::Settings;
 use crate::settings::sources::Sources;
@@ -112,6 +113,8 @@ pub struct Engine {
     claims_seen: bool,
     started: Timestamp,
     last_sweep: Duration,
+    /// Up to when summaries are told.
+    summed_until: Timestamp,
 }
 
 impl Engine {
@@ -161,6 +164,7 @@ impl Engine {
             claims_seen: false,
             started: reading.wall,
             last_sweep: reading.boot,
+            summed_until: reading.wall,
         })
     }
 
@@ -356,9 +360,10 @@ impl Engine {
         released
     }
 
-    fn tell(&self, kind: NoticeKind, urgency: Urgency, text: String) {
+    fn tell(&self, kind: NoticeKind, urgency: Urgency, told: Told) {
         let at = self.parts.clock.now();
-        self.parts.notifier.tell(&Notice { at, kind, urgency, text, about: About::default() });
+        let Told { en: text, ko: korean } = told;
+        self.parts.notifier.tell(&Notice { at, kind, urgency, text, korean, about: About::default() });
     }
 
     fn take(&mut self, draft: &mut Draft, input: Input, timer_late: bool, commands: &mut Vec<Command>) {
@@ -374,6 +379,7 @@ impl Engine {
             }
             Input::Sweep => {
                 self.last_sweep = self.parts.clock.read().boot;
+                self.tell_summaries(draft.now);
                 if timer_late {
                     tracing::error!(
                         "the timer is late: something due was not claimed, and the sweep woke the engine"

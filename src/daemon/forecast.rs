@@ -10,11 +10,12 @@ use super::book::{Book, Draft};
 use super::dispatch::Looks;
 use super::view;
 use crate::domain::group::Group;
+use crate::domain::korean;
 use crate::domain::name::{AccountName, Action, GroupName, RuleName, ServerId};
 use crate::domain::plan::Occurrence;
 use crate::domain::rule::{HandStopped, Rule};
 use crate::domain::server::{Found, Standing};
-use crate::ports::notifier::{About, NoticeKind, Urgency};
+use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
 
 /// At the latest so long before due it is told what is known.
 const JUDGED_BEFORE: Duration = Duration::from_secs(5);
@@ -170,7 +171,14 @@ fn tell(book: &Book, draft: &mut Draft, occurrence: &Occurrence, stage: Stage) {
     }
     let text = format!("{what}, and as things stand: {}.", findings.join("; "));
     let about = About { rule: Some(rule.name.clone()), groups: rule.groups.clone(), run: None };
-    draft.tell_about(NoticeKind::Trouble, Urgency::NeedsAPerson, text, about);
+    let ko = format!(
+        "규칙 {}이(가) {at}에 {}을(를) {}해야 하는데, 지금대로라면 문제가 있습니다: {}.",
+        rule.name,
+        names(&rule.groups),
+        korean::action(occurrence.action),
+        findings.join("; ")
+    );
+    draft.tell_about(NoticeKind::Trouble, Urgency::NeedsAPerson, Told::new(text, ko), about);
 }
 
 /// Servers that somebody stopped outside of Sunup: what the rule is going to do about them.

@@ -18,7 +18,7 @@ use crate::domain::roster::Roster;
 use crate::domain::rule::AfterKeep;
 use crate::domain::schedule::When;
 use crate::domain::target::State;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{Claim, Entry, HistoryQuery, Origin, Resolution, RunHead, Target, Waiver};
 
 /// What a keep held back of a server: the newest that a rule wanted.
@@ -298,7 +298,8 @@ pub(super) fn follow(book: &mut Book, draft: &mut Draft, ended: &[Override]) {
             (Then::Apply, _) => "nothing was held back that is to be made up for".to_owned(),
         };
         let text = format!("the keep of {} by {} has ended; {what}.", keep.scope, keep.who);
-        draft.tell(NoticeKind::Override, Urgency::GoodToKnow, text);
+        let ko = format!("{}의 {} keep이 끝났습니다: {what}.", keep.who, keep.scope);
+        draft.tell(NoticeKind::Override, Urgency::GoodToKnow, Told::new(text, ko));
         draft.following.extend(following);
     }
 }

@@ -17,13 +17,14 @@ use super::lines::Line;
 use super::{keeps, overrides};
 use crate::domain::group::{Exclusion, Group, Tag};
 use crate::domain::guard::Pattern;
+use crate::domain::korean;
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId, ServerNo};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
 use crate::domain::roster::Resolved;
 use crate::domain::server::{Found, Sight, Standing};
 use crate::domain::target::{Event, State};
 use crate::ports::cloud::{Inventory, ReadError, ReadTrouble, Scope, ServerView};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{Addition, Resolution, RunHead, Target};
 
 /// How long tags that could not be read are left alone.
@@ -222,7 +223,11 @@ fn group_trouble(book: &mut Book, draft: &mut Draft, name: &GroupName, reason: R
             "group {name}: which servers carry its tags is not known: {}. It is asked again until the windows end.",
             reason.text
         );
-        draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+        let ko = format!(
+            "그룹 {name}: 태그가 붙은 서버를 알 수 없습니다: {}. 기한까지 다시 묻습니다.",
+            korean::reason(&reason)
+        );
+        draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, Told::new(text, ko));
     }
     book.group_trouble.insert(name.clone(), reason);
 }

@@ -17,7 +17,7 @@ use crate::domain::name::{GroupName, OverrideId, RuleName, ServerId};
 use crate::domain::outcome::Reason;
 use crate::domain::overrides::{Ended, Kind, On, Override, Overrides, Scope, skipped};
 use crate::domain::rule::Rule;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::settings::Settings;
 
 pub use self::request::OverrideRequest;
@@ -251,7 +251,11 @@ pub(super) fn tell_of_what_is_gone(book: &Book, draft: &mut Draft, before: &Sett
              took its place.",
             one.words(&zone)
         );
-        draft.tell(NoticeKind::Config, Urgency::NeedsAPerson, text);
+        let ko = format!(
+            "{}: 설정에 더 이상 없어 이제 아무것도 막지 않습니다. `sunup resume`으로 끝내거나 새 이름으로 다시 만들어 주세요.",
+            one.words(&zone)
+        );
+        draft.tell(NoticeKind::Config, Urgency::NeedsAPerson, Told::new(text, ko));
     }
 }
 
@@ -268,7 +272,8 @@ pub(super) fn expire(book: &mut Book, draft: &mut Draft) {
             None => open_now(book, one, now),
         };
         let text = format!("the {} of {} by {} has ended{now_what}.", one.kind.word(), one.scope, one.who);
-        draft.tell(NoticeKind::Override, Urgency::GoodToKnow, text);
+        let ko = format!("{}의 {} {}이(가) 끝났습니다{now_what}.", one.who, one.scope, one.kind.word());
+        draft.tell(NoticeKind::Override, Urgency::GoodToKnow, Told::new(text, ko));
     }
     keeps::follow(book, draft, &ended);
     draft.turn.overrides_ended.extend(ended);

@@ -19,7 +19,7 @@ use crate::domain::plan::{self, Occurrence};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::When;
 use crate::domain::target::Event;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{Addition, CoveredMark, End, MissedRange, RunHead};
 use crate::settings::Settings;
 
@@ -227,7 +227,10 @@ fn close_old(
         let text = format!(
             "rule {name} was changed, and its old definition is lost: what it missed since {until} is not known."
         );
-        return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, text);
+        let ko = format!(
+            "규칙 {name}이(가) 바뀌었고 이전 정의를 알 수 없어, {until} 이후 무엇을 놓쳤는지 알 수 없습니다."
+        );
+        return draft.tell(NoticeKind::Missed, Urgency::NeedsAPerson, Told::new(text, ko));
     };
     record_misses(draft, Some(rule), (mark.until, ended), past, absence);
 }

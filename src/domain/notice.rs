@@ -89,6 +89,44 @@ pub struct About {
     pub run: Option<RunId>,
 }
 
+/// A language in which people can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Language {
+    /// English, which the log has always.
+    #[default]
+    English,
+    /// Korean.
+    Korean,
+}
+
+impl Language {
+    /// One of two texts.
+    #[must_use]
+    pub fn pick<T>(self, english: T, korean: T) -> T {
+        match self {
+            Self::English => english,
+            Self::Korean => korean,
+        }
+    }
+}
+
+/// The words of a notice in each language.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// In English.
+    pub en: String,
+    /// In Korean.
+    pub ko: String,
+}
+
+impl Told {
+    /// The same thing twice.
+    #[must_use]
+    pub fn new(en: impl Into<String>, ko: impl Into<String>) -> Self {
+        Self { en: en.into(), ko: ko.into() }
+    }
+}
+
 /// One thing to tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
@@ -100,6 +138,8 @@ pub struct Notice {
     pub urgency: Urgency,
     /// What happened, why, and what to do: whole sentences.
     pub text: String,
+    /// The same in Korean.
+    pub korean: String,
     /// What it is about; empty for what concerns everything.
     pub about: About,
 }
@@ -115,6 +155,17 @@ pub struct Interest {
     pub rules: Vec<RuleName>,
     /// Of these groups; empty: of all.
     pub groups: Vec<GroupName>,
+}
+
+impl Notice {
+    /// What is told, in a language.
+    #[must_use]
+    pub fn words(&self, language: Language) -> &str {
+        match language {
+            Language::English => &self.text,
+            Language::Korean => &self.korean,
+        }
+    }
 }
 
 impl Interest {
@@ -141,7 +192,7 @@ mod tests {
             groups: groups.iter().map(|group| GroupName::new(group).unwrap()).collect(),
             run: None,
         };
-        Notice { at: Timestamp::UNIX_EPOCH, kind, urgency, text: "x".into(), about }
+        Notice { at: Timestamp::UNIX_EPOCH, kind, urgency, text: "x".into(), korean: "x".into(), about }
     }
 
     #[test]

@@ -46,6 +46,16 @@ impl Origin {
             Self::Keep { id, who } => format!("end of keep {} by {who}", id.0),
         }
     }
+
+    /// The origin for people who are told in Korean.
+    #[must_use]
+    pub fn korean(&self) -> String {
+        match self {
+            Self::Rule(rule) => format!("규칙 {rule}"),
+            Self::Person(who) => format!("{who}의 명령"),
+            Self::Keep { id, who } => format!("{who}의 keep {} 종료", id.0),
+        }
+    }
 }
 
 /// What a person's command passes once that holds other runs back.

@@ -15,6 +15,7 @@ pub(super) struct At<T> {
 #[derive(Debug, Default)]
 pub(super) struct File {
     pub(super) include: Vec<At<String>>,
+    pub(super) language: Option<At<String>>,
     pub(super) timezone: Option<At<String>>,
     pub(super) calendar: Vec<At<String>>,
     pub(super) calendars: Vec<(At<String>, Calendar)>,
@@ -43,12 +44,16 @@ pub(super) struct Notify {
     pub(super) kind: Option<At<String>>,
     pub(super) url: Option<At<Secret>>,
     pub(super) secret: Option<At<Secret>>,
+    pub(super) smtp: Option<At<Secret>>,
+    pub(super) from: Option<At<String>>,
+    pub(super) to: Option<(Range<usize>, Vec<At<String>>)>,
     pub(super) command: Option<(Range<usize>, Vec<At<String>>)>,
     pub(super) on: Option<(Range<usize>, Vec<At<String>>)>,
     pub(super) least: Option<At<String>>,
     pub(super) rules: Option<Vec<At<String>>>,
     pub(super) groups: Option<Vec<At<String>>>,
     pub(super) digest: Option<At<String>>,
+    pub(super) summary: Option<At<String>>,
     pub(super) allow_private: Option<At<bool>>,
 }
 

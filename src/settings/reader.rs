@@ -105,6 +105,7 @@ fn add_named<T>(
 fn file(mut top: Table<'_, '_>) -> File {
     File {
         include: top.several("include"),
+        language: top.get("language"),
         timezone: top.get("timezone"),
         calendar: top.several("calendar"),
         calendars: top.named("calendars", "calendar", calendar),
@@ -126,12 +127,16 @@ fn notify(table: &mut Table<'_, '_>) -> Notify {
         kind: table.get("kind"),
         url: table.secret("url"),
         secret: table.secret("secret"),
+        smtp: table.secret("smtp"),
+        from: table.get("from"),
+        to: table.one_or_list("to"),
         command: table.list("command"),
         on: table.list("on"),
         least: table.get("least"),
         rules: table.one_or_list("rules").map(|(_, list)| list),
         groups: table.one_or_list("groups").map(|(_, list)| list),
         digest: table.get("digest"),
+        summary: table.get("summary"),
         allow_private: table.get("allow_private"),
     }
 }

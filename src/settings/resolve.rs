@@ -14,6 +14,7 @@ use super::{
     Settings, Site, StoreLocation, duration, raw, reader,
 };
 use crate::domain::name::{AccountName, NameError};
+use crate::domain::notice::Language;
 use crate::domain::order::Chains;
 
 /// The shortest look ahead that is of use: reads take their time.
@@ -78,6 +79,8 @@ impl Resolver<'_> {
             let (title, cause) = ("the file has no account, no group and no rule", "the file is empty");
             self.problems.push(Problem::error(0..0, title, cause, "write it after the annotated example"));
         }
+        let languages = [("en", Language::English), ("ko", Language::Korean)];
+        let language = file.language.and_then(|word| self.choice(&word, &languages)).unwrap_or_default();
         let timezone = file.timezone.and_then(|zone| self.zone(&zone));
         let mut accounts = BTreeMap::new();
         let named_accounts: BTreeSet<String> =
@@ -111,6 +114,7 @@ impl Resolver<'_> {
         let (log_format, log_level) = self.log(file.log);
         Settings {
             timezone,
+            language,
             accounts,
             groups,
             calendars: calendars.resolved,

@@ -5,12 +5,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::diagnostics::Problem;
 use super::raw::{self, At};
 use super::resolve::{Resolver, remedy_for};
 use super::secret::SecretSource;
 use super::{Heartbeat, Http, Listen, Notify, NotifyKind};
 use crate::domain::name::{GroupName, NotifyName, RuleName};
 use crate::domain::notice::{Interest, NoticeKind, Urgency};
+use crate::domain::summary::SummaryTime;
 
 /// How long notices are gathered into one message, where the file says nothing.
 const DIGEST_DEFAULT: Duration = Duration::from_secs(20);
@@ -36,6 +38,7 @@ const KINDS_DEFAULT: [NoticeKind; 7] = [
 enum Word {
     Slack,
     Webhook,
+    Email,
     Command,
 }
 
@@ -63,12 +66,17 @@ impl Resolver<'_> {
         groups: &BTreeSet<String>,
     ) -> Option<Notify> {
         let notify_name = self.name("a notifier", name, NotifyName::new);
-        let words = [("slack", Word::Slack), ("webhook", Word::Webhook), ("command", Word::Command)];
+        let words = [
+            ("slack", Word::Slack),
+            ("webhook", Word::Webhook),
+            ("email", Word::Email),
+            ("command", Word::Command),
+        ];
         let word = match &raw.kind {
             Some(kind) => self.choice(kind, &words),
             None => {
                 let title = format!("notifier `{}` has no `kind`", name.value);
-                let remedy = "write one of \"slack\", \"webhook\", \"command\"";
+                let remedy = "write one of \"slack\", \"webhook\", \"email\", \"command\"";
                 self.error(name, title, "how it tells people is not known", remedy);
                 None
             }
@@ -100,6 +108,15 @@ impl Resolver<'_> {
             let title = format!("the digest `{}` is too long", said.value);
             self.error(said, title, "nobody would be told in time", "write at most `1h`");
         }
+        let summary = raw.summary.as_ref().and_then(|text| {
+            let time = SummaryTime::read(&text.value);
+            if time.is_none() {
+                let title = format!("`{}` is no time of a summary", text.value);
+                let remedy = "write `\"18:00\"` for every day, or `\"MON 09:00\"` for once a week";
+                self.error(text, title, "when it is told is not known", remedy);
+            }
+            time
+        });
         let interest = Interest {
             kinds: on,
             least: least?,
@@ -107,7 +124,7 @@ impl Resolver<'_> {
             groups: self.known(raw.groups.as_deref().unwrap_or_default(), "group", groups, GroupName::new),
         };
         let kind = self.kind(name, word?, raw)?;
-        Some(Notify { name: notify_name?, kind: kind.0, interest, digest, allow_private: kind.1 })
+        Some(Notify { name: notify_name?, kind: kind.0, interest, digest, summary, allow_private: kind.1 })
     }
 
     /// How people are told, and whether addresses that are not public are allowed.
@@ -116,11 +133,15 @@ impl Resolver<'_> {
         let belongs: &[&str] = match word {
             Word::Slack => &["url", "allow_private"],
             Word::Webhook => &["url", "secret", "allow_private"],
+            Word::Email => &["smtp", "from", "to", "allow_private"],
             Word::Command => &["command"],
         };
         let given = [
             ("url", raw.url.as_ref().map(|url| url.span.clone())),
             ("secret", raw.secret.as_ref().map(|secret| secret.span.clone())),
+            ("smtp", raw.smtp.as_ref().map(|smtp| smtp.span.clone())),
+            ("from", raw.from.as_ref().map(|from| from.span.clone())),
+            ("to", raw.to.as_ref().map(|(span, _)| span.clone())),
             ("command", raw.command.as_ref().map(|(span, _)| span.clone())),
             ("allow_private", raw.allow_private.as_ref().map(|allow| allow.span.clone())),
         ];
@@ -136,6 +157,7 @@ impl Resolver<'_> {
                 let secret = raw.secret.and_then(|secret| self.secret("secret", secret));
                 NotifyKind::Webhook { url: self.notify_url(name, raw.url)?, secret }
             }
+            Word::Email => self.email(name, raw)?,
             Word::Command => {
                 let command: Vec<String> = raw
                     .command
@@ -151,6 +173,34 @@ impl Resolver<'_> {
             }
         };
         Some((kind, allow_private))
+    }
+
+    fn email(&mut self, name: &At<String>, raw: raw::Notify) -> Option<NotifyKind> {
+        let cause = "a mail goes by a server, from an address, to others";
+        let mut lacks = |key: &str, remedy: &str| {
+            let title = format!("notifier `{}` has no `{key}`", name.value);
+            self.problems.push(Problem::error(name.span.clone(), title, cause, remedy));
+        };
+        if raw.smtp.is_none() {
+            lacks("smtp", "write `smtp = { credential = \"NAME\" }`; it holds `smtps://user:password@host`");
+        }
+        if raw.from.is_none() {
+            lacks("from", "write `from = \"Sunup <sunup@example.com>\"`");
+        }
+        let to = raw.to.map(|(_, list)| list).unwrap_or_default();
+        if to.is_empty() {
+            lacks("to", "write `to = [\"team@example.com\"]`");
+        }
+        for address in to.iter().chain(&raw.from) {
+            if !is_mail_address(&address.value) {
+                let title = format!("`{}` is no mail address", address.value);
+                let remedy = "write `user@host`, or `Name <user@host>`";
+                self.error(address, title, "a mail needs one", remedy);
+            }
+        }
+        let smtp = self.secret("smtp", raw.smtp?)?;
+        let to = to.into_iter().map(|address| address.value).collect();
+        Some(NotifyKind::Email { smtp, from: raw.from?.value, to })
     }
 
     fn notify_url(&mut self, name: &At<String>, url: Option<At<raw::Secret>>) -> Option<SecretSource> {
@@ -243,6 +293,18 @@ impl Resolver<'_> {
     }
 }
 
+/// Whether a text has the shape of `user@host` or `Name <user@host>`; the mail itself is the last word.
+fn is_mail_address(text: &str) -> bool {
+    let bare = match text.split_once('<') {
+        Some((_, rest)) => rest.strip_suffix('>').unwrap_or_default(),
+        None => text,
+    };
+    let is_plain =
+        |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "<>@,".contains(c));
+    !text.contains(char::is_control)
+        && bare.split_once('@').is_some_and(|(user, host)| is_plain(user) && is_plain(host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Settings;
@@ -307,7 +369,10 @@ mod tests {
     fn mistakes_in_notifiers_are_told_with_the_remedy() {
         let table = [
             ("[notify.a]\n", "has no `kind`"),
-            ("[notify.a]\nkind = \"pigeon\"\n", "write one of \"slack\", \"webhook\", \"command\""),
+            (
+                "[notify.a]\nkind = \"pigeon\"\n",
+                "write one of \"slack\", \"webhook\", \"email\", \"command\"",
+            ),
             ("[notify.a]\nkind = \"slack\"\n", "has no `url`"),
             ("[notify.a]\nkind = \"slack\"\nurl = \"https://hooks.example/T0\"\n", "`url` holds a key"),
             (
@@ -345,6 +410,7 @@ mod tests {
             ("[http]\nlisten = \"unix:run/x\"\n", "not a full one"),
             ("[http]\ntoken = { env = \"T\" }\n", "`http` has no `listen`"),
             ("[http]\nlisten = \"127.0.0.1:1\"\ntoken = \"abc\"\n", "`token` holds a key"),
+            ("[notify.a]\nkind = \"slack\"\nsummary = \"daily\"\n", "\"MON 09:00\""),
             ("[heartbeat]\nevery = \"1m\"\n", "`heartbeat` has no `url`"),
             ("[heartbeat]\nurl = { env = \"U\" }\nevery = \"1s\"\n", "10s"),
         ];

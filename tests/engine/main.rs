@@ -5,6 +5,7 @@ mod coming_back;
 mod groups;
 mod isolation;
 mod keeps;
+mod korean;
 mod looks;
 mod order;
 mod overrides;

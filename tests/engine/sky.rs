@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use sunup::domain::group::Tag;
-use sunup::domain::name::{Action, ServerNo};
+use sunup::domain::name::{Action, NotifyName, ServerNo};
 use sunup::domain::outcome::{Reason, ReasonKind};
 use sunup::domain::probe::{Probe, Probed};
 use sunup::domain::retry::{Answer, Layer, Refusal};
@@ -15,7 +15,7 @@ use sunup::ports::cloud::{
     ClockVerdict, Cloud, Exchange, Inventory, ReadError, ReadTrouble, Scope, ServerView,
 };
 use sunup::ports::host::Host;
-use sunup::ports::notifier::{Notice, Notifier};
+use sunup::ports::notifier::{Notice, Notifier, Told};
 use sunup::ports::prober::Prober;
 use sunup::sandbox::model::{Deed, Mishap, Server};
 
@@ -244,6 +244,14 @@ pub(crate) struct Ear(pub(crate) Shared);
 
 impl Notifier for Ear {
     fn tell(&self, notice: &Notice) {
-        self.0.lock().unwrap().notices.push(format!("{}: {}", notice.kind.word(), notice.text));
+        let is_hangul = |c: char| ('\u{ac00}'..='\u{d7a3}').contains(&c);
+        assert!(notice.korean.chars().any(is_hangul), "nobody is told in Korean: {notice:?}");
+        let mut outside = self.0.lock().unwrap();
+        outside.notices.push(format!("{}: {}", notice.kind.word(), notice.text));
+        outside.korean.push(notice.korean.clone());
+    }
+
+    fn summarize(&self, to: &NotifyName, _: Timestamp, told: &Told) {
+        self.0.lock().unwrap().notices.push(format!("summary for {to}: {}", told.en));
     }
 }

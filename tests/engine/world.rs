@@ -53,6 +53,7 @@ pub(crate) struct Outside {
     /// Whether reads reach the cloud.
     pub(crate) reachable: bool,
     pub(crate) notices: Vec<String>,
+    pub(crate) korean: Vec<String>,
     /// What the journal's file is to fail with, and the requests that were seen while it did.
     pub(crate) store_fails: bool,
     pub(crate) turns: usize,
@@ -98,6 +99,7 @@ impl World {
             difference: SignedDuration::ZERO,
             reachable: true,
             notices: Vec::new(),
+            korean: Vec::new(),
             store_fails: false,
             turns: 0,
             until: wall,
@@ -263,6 +265,11 @@ impl World {
 
     pub(crate) fn notices(&self) -> Vec<String> {
         self.outside.lock().unwrap().notices.clone()
+    }
+
+    /// The same in Korean, without the kinds.
+    pub(crate) fn korean(&self) -> Vec<String> {
+        self.outside.lock().unwrap().korean.clone()
     }
 
     /// What `history --failed` finds.

@@ -11,6 +11,7 @@ mod groups;
 mod keeps;
 mod kills;
 mod listener;
+mod mail;
 mod main_path;
 mod news;
 mod pauses;

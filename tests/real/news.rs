@@ -10,7 +10,7 @@ use sunup::adapters::clock::SystemClock;
 use sunup::ports::clock::Clock;
 
 use crate::support::{Bench, cron_at};
-use crate::wait::until;
+use crate::wait::{until, until_seldom};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -208,4 +208,29 @@ fn the_heartbeat_tells_that_it_began_and_goes_on_as_long_as_the_engine_turns() {
 
     assert_eq!(lines[0], "GET /ping/canary/start HTTP/1.1");
     assert!(lines[1..].iter().all(|line| line == "GET /ping/canary HTTP/1.1"), "{lines:?}");
+}
+
+#[test]
+fn a_summary_comes_at_its_time_in_the_language_that_is_set_whatever_happened() {
+    let bench = Bench::new(&[]);
+    // The next minute that is not too near.
+    let soon = (SystemClock.now() + SignedDuration::from_secs(75)).in_tz("Asia/Seoul").unwrap();
+    let told = bench.path("told");
+    bench.configure(&format!(
+        "[groups.web]\nservers = [\"1001\"]\n[rules.far]\nat = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n\
+         [notify.team]\nkind = \"command\"\ncommand = [\"/bin/sh\", \"-c\", \"printf '%s' \\\"$SUNUP_TEXT\\\" >> {}\"]\n\
+         on = [\"failed\"]\ndigest = \"1s\"\nsummary = \"{}\"\n",
+        told.display(),
+        soon.strftime("%H:%M")
+    ));
+    let path = bench.path("sunup.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, format!("language = \"ko\"\n{text}")).unwrap();
+    let _daemon = bench.daemon_in_force();
+    bench.shown(&["start", "web", "--yes"]);
+
+    let summary = until_seldom("the summary is told", || std::fs::read_to_string(&told).ok());
+
+    assert!(summary.contains("요약") && summary.contains("실행: 완료 1건; 놓친 시각 0번"), "{summary}");
+    assert!(summary.contains("앞으로 이틀 동안 예정된 것이 없음"), "{summary}");
 }

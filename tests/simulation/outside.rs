@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sunup::audit::history::{Fault, Micros, Offset, Read, Request, SECOND, State, Wrong};
 use sunup::daemon::engine::Input;
+use sunup::domain::name::NotifyName;
 use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
-use sunup::ports::notifier::{Notice, Notifier};
+use sunup::ports::notifier::{Notice, Notifier, Told};
 use sunup::ports::store::{
     AttemptRecord, ConfigEntry, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
     StoredConfig, Turn, Withdrawn,
@@ -218,6 +219,10 @@ impl Clock for Outside {
 impl Notifier for Outside {
     fn tell(&self, notice: &Notice) {
         self.with(|truth| truth.texts.push(notice.text.clone()));
+    }
+
+    fn summarize(&self, _: &NotifyName, _: Timestamp, told: &Told) {
+        self.with(|truth| truth.texts.push(told.en.clone()));
     }
 }
 

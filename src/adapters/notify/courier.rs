@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,8 +52,27 @@ pub async fn deliver(notify: &Notify, message: &Message, now: Timestamp) -> Resu
             }
             post::send(&url, notify.allow_private, headers, Some(body.into_bytes())).await
         }
+        NotifyKind::Email { smtp, from, to } => {
+            let smtp = fetch(smtp).map_err(|error| error.to_string())?;
+            by_mail(&smtp, (from, to), notify.allow_private, message).await
+        }
         NotifyKind::Command { command } => run(command, message).await,
     }
+}
+
+#[cfg(feature = "email")]
+async fn by_mail(
+    smtp: &SecretString,
+    people: (&str, &[String]),
+    allow_private: bool,
+    message: &Message,
+) -> Result<(), String> {
+    super::mail::send(smtp, people, allow_private, message).await
+}
+
+#[cfg(not(feature = "email"))]
+async fn by_mail(_: &SecretString, _: (&str, &[String]), _: bool, _: &Message) -> Result<(), String> {
+    std::future::ready(Err("this sunup was built without mail (its feature `email`)".into())).await
 }
 
 fn json_headers() -> HeaderMap {
@@ -130,6 +149,7 @@ async fn run(command: &[String], message: &Message) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notice::Language;
 
     #[test]
     fn a_signature_is_what_another_implementation_computes() {
@@ -144,7 +164,7 @@ mod tests {
     }
 
     fn message() -> Message {
-        Message { id: "msg_1".into(), host: "office".into(), items: Vec::new() }
+        Message { id: "msg_1".into(), host: "office".into(), language: Language::English, items: Vec::new() }
     }
 
     fn shell(script: &str) -> Vec<String> {

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::domain::notice::{Notice, Urgency};
+use crate::domain::korean;
+use crate::domain::notice::{Language, Notice, NoticeKind, Urgency};
 
 /// The most notices that are written out in one message.
 const LINES_MAX: usize = 10;
@@ -35,14 +36,14 @@ pub struct Item {
 }
 
 impl Item {
-    /// A notice as it waits.
+    /// A notice as it waits, in a language.
     #[must_use]
-    pub fn new(notice: &Notice, repeated: u32) -> Self {
+    pub fn new(notice: &Notice, repeated: u32, language: Language) -> Self {
         Self {
             at: notice.at,
             kind: notice.kind.word().to_owned(),
             urgency: notice.urgency.word().to_owned(),
-            text: notice.text.clone(),
+            text: notice.words(language).to_owned(),
             rule: notice.about.rule.as_ref().map(ToString::to_string),
             groups: notice.about.groups.iter().map(ToString::to_string).collect(),
             run: notice.about.run.map(|run| run.0),
@@ -50,19 +51,41 @@ impl Item {
         }
     }
 
+    /// What is told without being a notice: a test, a summary.
+    #[must_use]
+    pub fn by_itself(kind: &str, at: Timestamp, text: String) -> Self {
+        let urgency = Urgency::GoodToKnow.word().to_owned();
+        let (rule, groups, run) = (None, Vec::new(), None);
+        Self { at, kind: kind.to_owned(), urgency, text, rule, groups, run, repeated: 0 }
+    }
+
     fn needs_a_person(&self) -> bool {
         self.urgency == Urgency::NeedsAPerson.word()
     }
 
-    fn words(&self) -> String {
+    fn words(&self, language: Language) -> String {
         let mut text: String = self.text.chars().take(TEXT_CHARS_MAX).collect();
         if text.len() < self.text.len() {
             text.push('…');
         }
-        match self.repeated {
-            0 => text,
-            1 => format!("{text} (and once more before, within the last hour)"),
-            times => format!("{text} (and {times} times more before, within the last hour)"),
+        match (self.repeated, language) {
+            (0, _) => text,
+            (1, Language::English) => format!("{text} (and once more before, within the last hour)"),
+            (times, Language::English) => {
+                format!("{text} (and {times} times more before, within the last hour)")
+            }
+            (times, Language::Korean) => format!("{text} (지난 한 시간 안에 같은 일이 {times}번 더 있었음)"),
+        }
+    }
+
+    /// The kind for people.
+    fn kind_shown(&self, language: Language) -> String {
+        let known = NoticeKind::from_word(&self.kind);
+        match (language, known, self.kind.as_str()) {
+            (Language::Korean, Some(kind), _) => korean::notice_kind(kind).to_owned(),
+            (Language::Korean, None, "test") => "시험".to_owned(),
+            (Language::Korean, None, "summary") => "요약".to_owned(),
+            (_, _, word) => word.to_owned(),
         }
     }
 }
@@ -74,6 +97,8 @@ pub struct Message {
     pub id: String,
     /// The machine that it comes from.
     pub host: String,
+    /// The language of its title and of what stands around the items.
+    pub language: Language,
     /// What it tells, oldest first.
     pub items: Vec<Item>,
 }
@@ -83,14 +108,20 @@ impl Message {
     #[must_use]
     pub fn title(&self) -> String {
         let urgent = self.items.iter().filter(|item| item.needs_a_person()).count();
-        let what = match (self.items.as_slice(), urgent) {
-            ([one], 1) => format!("{}: needs a person", one.kind),
-            ([one], _) => one.kind.clone(),
-            (all, 0) => format!("{} things to know", all.len()),
-            (all, urgent) if urgent == all.len() => format!("{urgent} things need a person"),
-            (all, urgent) => format!("{urgent} of {} things need a person", all.len()),
+        let (language, all) = (self.language, self.items.len());
+        let kind = self.items.first().map(|item| item.kind_shown(language)).unwrap_or_default();
+        let what = match (all, urgent) {
+            (1, 1) => language.pick(format!("{kind}: needs a person"), format!("{kind}: 확인이 필요합니다")),
+            (1, _) => kind,
+            (_, 0) => language.pick(format!("{all} things to know"), format!("알아 둘 일 {all}건")),
+            (_, _) if urgent == all => language
+                .pick(format!("{urgent} things need a person"), format!("확인이 필요한 일 {urgent}건")),
+            (_, _) => language.pick(
+                format!("{urgent} of {all} things need a person"),
+                format!("{all}건 중 {urgent}건은 확인이 필요합니다"),
+            ),
         };
-        format!("Sunup on {}: {what}", self.host)
+        language.pick(format!("Sunup on {}: {what}", self.host), format!("Sunup({}): {what}", self.host))
     }
 
     /// What is written out, the urgent first; and how many are not.
@@ -102,8 +133,11 @@ impl Message {
         (items, more)
     }
 
-    fn more(count: usize) -> String {
-        format!("and {count} more: see `sunup history --failed` and the log")
+    fn more(&self, count: usize) -> String {
+        self.language.pick(
+            format!("and {count} more: see `sunup history --failed` and the log"),
+            format!("그 밖에 {count}건: `sunup history --failed`와 로그를 봐 주세요"),
+        )
     }
 
     /// The whole as plain text.
@@ -111,9 +145,9 @@ impl Message {
     pub fn text(&self) -> String {
         let (items, more) = self.lines();
         let mut lines = vec![self.title()];
-        lines.extend(items.into_iter().map(|item| format!("- {}", item.words())));
+        lines.extend(items.into_iter().map(|item| format!("- {}", item.words(self.language))));
         if more > 0 {
-            lines.push(format!("- {}", Self::more(more)));
+            lines.push(format!("- {}", self.more(more)));
         }
         lines.join("\n")
     }
@@ -128,14 +162,18 @@ impl Message {
         })];
         for item in items {
             let mark = if item.needs_a_person() { ":red_circle:" } else { ":information_source:" };
-            let text: String = format!("{mark} *{}*  {}", item.kind, escaped(&item.words()))
-                .chars()
-                .take(SECTION_CHARS_MAX)
-                .collect();
+            let text: String = format!(
+                "{mark} *{}*  {}",
+                item.kind_shown(self.language),
+                escaped(&item.words(self.language))
+            )
+            .chars()
+            .take(SECTION_CHARS_MAX)
+            .collect();
             blocks.push(json!({ "type": "section", "text": { "type": "mrkdwn", "text": text } }));
         }
         if more > 0 {
-            let text = Self::more(more);
+            let text = self.more(more);
             blocks.push(json!({ "type": "context", "elements": [{ "type": "mrkdwn", "text": text }] }));
         }
         json!({ "text": escaped(&self.title()), "blocks": blocks })
@@ -171,11 +209,15 @@ mod tests {
 
     fn item(kind: NoticeKind, urgency: Urgency, text: &str) -> Item {
         let (at, about) = ("2026-11-23T08:50:00Z".parse().unwrap(), About::default());
-        Item::new(&Notice { at, kind, urgency, text: text.into(), about }, 0)
+        Item::new(
+            &Notice { at, kind, urgency, text: text.into(), korean: "한국어".into(), about },
+            0,
+            Language::English,
+        )
     }
 
     fn message(items: Vec<Item>) -> Message {
-        Message { id: "msg_1".into(), host: "office".into(), items }
+        Message { id: "msg_1".into(), host: "office".into(), language: Language::English, items }
     }
 
     #[test]
@@ -189,6 +231,29 @@ mod tests {
         assert_eq!(title(vec![calm(), calm()]), "Sunup on office: 2 things to know");
         assert_eq!(title(vec![urgent(), urgent()]), "Sunup on office: 2 things need a person");
         assert_eq!(title(vec![urgent(), calm()]), "Sunup on office: 1 of 2 things need a person");
+    }
+
+    #[test]
+    fn people_are_told_in_korean_if_they_want() {
+        let notice = |kind, urgency| {
+            let (text, korean) = ("it failed".into(), "실패했습니다".into());
+            let at = "2026-11-23T08:50:00Z".parse().unwrap();
+            Item::new(
+                &Notice { at, kind, urgency, text, korean, about: About::default() },
+                2,
+                Language::Korean,
+            )
+        };
+        let told = |items| Message { language: Language::Korean, ..message(items) }.text();
+        let urgent = notice(NoticeKind::Failed, Urgency::NeedsAPerson);
+
+        assert_eq!(
+            told(vec![urgent.clone()]),
+            "Sunup(office): 실패: 확인이 필요합니다\n- 실패했습니다 (지난 한 시간 안에 같은 일이 2번 더 있었음)"
+        );
+        let many = told(vec![urgent; 12]);
+        assert!(many.starts_with("Sunup(office): 확인이 필요한 일 12건\n"), "{many}");
+        assert!(many.ends_with("- 그 밖에 2건: `sunup history --failed`와 로그를 봐 주세요"), "{many}");
     }
 
     #[test]

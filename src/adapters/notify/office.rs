@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::mpsc;
 
 use super::LogNotifier;
@@ -14,7 +14,7 @@ use super::message::{Item, Message};
 use super::spool::{Spool, WAITING_MAX};
 use crate::domain::hash;
 use crate::domain::name::NotifyName;
-use crate::domain::notice::{Notice, NoticeKind};
+use crate::domain::notice::{Language, Notice, NoticeKind, Told};
 use crate::ports::clock::Clock;
 use crate::ports::notifier::Notifier;
 use crate::settings::{Notify, Settings};
@@ -42,7 +42,15 @@ pub type InForce = Arc<Mutex<Arc<Settings>>>;
 /// Tells people through the notifiers of the settings in force, and the log.
 #[derive(Debug, Clone)]
 pub struct News {
-    inbox: mpsc::Sender<Notice>,
+    inbox: mpsc::Sender<Post>,
+}
+
+/// What is handed in.
+#[derive(Debug)]
+enum Post {
+    Notice(Notice),
+    /// For one notifier alone, whatever else it wants to know.
+    Summary(NotifyName, Timestamp, Told),
 }
 
 impl News {
@@ -59,8 +67,15 @@ impl News {
 impl Notifier for News {
     fn tell(&self, notice: &Notice) {
         LogNotifier.tell(notice);
-        if self.inbox.try_send(notice.clone()).is_err() {
+        if self.inbox.try_send(Post::Notice(notice.clone())).is_err() {
             tracing::error!("a notice could not be passed on to the notifiers; it stands in the log alone");
+        }
+    }
+
+    fn summarize(&self, to: &NotifyName, at: Timestamp, told: &Told) {
+        LogNotifier.summarize(to, at, told);
+        if self.inbox.try_send(Post::Summary(to.clone(), at, told.clone())).is_err() {
+            tracing::error!("a summary could not be passed on to notifier {to}; it stands in the log alone");
         }
     }
 }
@@ -69,23 +84,18 @@ impl Notifier for News {
 ///
 /// # Errors
 /// Why it did not arrive.
-pub async fn test(notify: &Notify, who: &str, clock: &dyn Clock) -> Result<(), String> {
+pub async fn test(notify: &Notify, who: &str, language: Language, clock: &dyn Clock) -> Result<(), String> {
     let now = clock.now();
-    let item = Item {
-        at: now,
-        kind: "test".into(),
-        urgency: "good-to-know".into(),
-        text: format!(
+    let text = language.pick(
+        format!(
             "This is a test of notifier {} by {who}. Nothing happened, and nothing needs to be done.",
             notify.name
         ),
-        rule: None,
-        groups: Vec::new(),
-        run: None,
-        repeated: 0,
-    };
+        format!("{who}이(가) 알림 {}을(를) 시험했습니다. 아무 일도 없었고, 할 일도 없습니다.", notify.name),
+    );
+    let item = Item::by_itself("test", now, text);
     let id = format!("msg_{:016x}", hash::stable(&format!("test {} {now}", notify.name)));
-    courier::deliver(notify, &Message { id, host: host(), items: vec![item] }, now).await
+    courier::deliver(notify, &Message { id, host: host(), language, items: vec![item] }, now).await
 }
 
 /// What waits for one receiver.
@@ -173,7 +183,7 @@ impl Office {
         Self { spool, settings, clock, outboxes, number: last, results, report, has_trouble: false }
     }
 
-    async fn run(mut self, mut notices: mpsc::Receiver<Notice>) {
+    async fn run(mut self, mut notices: mpsc::Receiver<Post>) {
         loop {
             let next = self
                 .outboxes
@@ -184,7 +194,8 @@ impl Office {
             let rest = next.map_or(IDLE, |next| next.saturating_sub(self.clock.read().boot));
             tokio::select! {
                 notice = notices.recv() => match notice {
-                    Some(notice) => self.take(&notice),
+                    Some(Post::Notice(notice)) => self.take(&notice),
+                    Some(Post::Summary(to, at, told)) => self.take_summary(&to, at, &told),
                     // What waits is on disk: the next daemon tells it.
                     None => return,
                 },
@@ -205,31 +216,45 @@ impl Office {
             let now = self.clock.read().boot;
             let outbox = self.outboxes.entry(notify.name.clone()).or_default();
             let Some(repeated) = outbox.repeats(notice, now) else { continue };
-            self.number += 1;
-            let item = Item::new(notice, repeated);
-            if let Err(error) = self.spool.put(&notify.name, self.number, &item) {
-                if !self.has_trouble {
-                    tracing::warn!(
-                        "notices cannot be kept on disk, so that a restart loses what was not told yet: {error}"
-                    );
-                }
-                self.has_trouble = true;
-            }
-            outbox.waiting.push_back((self.number, item));
-            let in_batch = outbox.batch.unwrap_or(0);
-            if outbox.waiting.len() > WAITING_MAX
-                && let Some((number, left_out)) = outbox.waiting.remove(in_batch)
-            {
-                let name = &notify.name;
-                tracing::error!(
-                    notifier = name.as_str(),
-                    "too much waits for notifier {name}; given up: {}",
-                    left_out.text
-                );
-                self.spool.remove(&notify.name, number);
-            }
-            outbox.next.get_or_insert(now + notify.digest);
+            let item = Item::new(notice, repeated, settings.language);
+            self.put(notify, item);
         }
+    }
+
+    fn take_summary(&mut self, to: &NotifyName, at: Timestamp, told: &Told) {
+        let settings = self.settings();
+        let Some(notify) = settings.notifiers.get(to) else { return };
+        let text = settings.language.pick(&told.en, &told.ko).clone();
+        self.put(notify, Item::by_itself("summary", at, text));
+    }
+
+    /// Puts something into a notifier's box, and on disk.
+    fn put(&mut self, notify: &Notify, item: Item) {
+        let now = self.clock.read().boot;
+        self.number += 1;
+        if let Err(error) = self.spool.put(&notify.name, self.number, &item) {
+            if !self.has_trouble {
+                tracing::warn!(
+                    "notices cannot be kept on disk, so that a restart loses what was not told yet: {error}"
+                );
+            }
+            self.has_trouble = true;
+        }
+        let outbox = self.outboxes.entry(notify.name.clone()).or_default();
+        outbox.waiting.push_back((self.number, item));
+        let in_batch = outbox.batch.unwrap_or(0);
+        if outbox.waiting.len() > WAITING_MAX
+            && let Some((number, left_out)) = outbox.waiting.remove(in_batch)
+        {
+            let name = &notify.name;
+            tracing::error!(
+                notifier = name.as_str(),
+                "too much waits for notifier {name}; given up: {}",
+                left_out.text
+            );
+            self.spool.remove(&notify.name, number);
+        }
+        outbox.next.get_or_insert(now + notify.digest);
     }
 
     fn send_due(&mut self) {
@@ -265,7 +290,7 @@ impl Office {
             }
             let id = format!("msg_{:016x}", hash::stable(&format!("{name} {}", numbers.join(" "))));
             let items = outbox.waiting.iter().take(count).map(|(_, item)| item.clone()).collect();
-            let message = Message { id, host: host(), items };
+            let message = Message { id, host: host(), language: settings.language, items };
             let (notify, report) = (notify.clone(), self.report.clone());
             outbox.is_under_way = true;
             tokio::spawn(async move {

@@ -72,7 +72,7 @@ pub async fn send(
 }
 
 /// What an answer must not repeat of an address: its host, its path and query, and every part of these that could be a token.
-fn parts_of(address: &SecretString) -> Vec<String> {
+pub(super) fn parts_of(address: &SecretString) -> Vec<String> {
     let text = address.expose_secret();
     let Ok(url) = reqwest::Url::parse(text) else { return vec![text.to_owned()] };
     let query = url.query().unwrap_or_default();
@@ -87,7 +87,7 @@ fn parts_of(address: &SecretString) -> Vec<String> {
 }
 
 /// A text without these.
-fn redacted(text: &str, parts: &[String]) -> String {
+pub(super) fn redacted(text: &str, parts: &[String]) -> String {
     parts.iter().fold(text.to_owned(), |text, part| text.replace(part.as_str(), "…"))
 }
 
@@ -100,7 +100,7 @@ pub async fn check(address: &SecretString, allow_private: bool) -> Result<(), St
     looked_up(&url, allow_private).await.map(|_| ())
 }
 
-fn url_of(address: &SecretString) -> Result<reqwest::Url, String> {
+pub(super) fn url_of(address: &SecretString) -> Result<reqwest::Url, String> {
     reqwest::Url::parse(address.expose_secret()).map_err(|error| format!("its address is no URL: {error}"))
 }
 
@@ -134,7 +134,22 @@ async fn looked_up(url: &reqwest::Url, allow_private: bool) -> Result<Vec<Socket
     let port = url.port_or_known_default().ok_or("its address has no port")?;
     // Numbers in any spelling are read by the URL parser: what is left is an address or a name.
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
+    let addresses = resolved(bare, port, allow_private).await?;
+    let is_here = addresses.iter().all(|address| address.ip().is_loopback());
+    match url.scheme() {
+        "https" => Ok(addresses),
+        "http" if is_here => Ok(addresses),
+        "http" => {
+            Err("its address begins with http://, and what it says could be read on the way; write https://"
+                .into())
+        }
+        other => Err(format!("its address begins with {other}://; write https://")),
+    }
+}
+
+/// The addresses of a host, all of which are allowed. An address of version 6 stands without brackets.
+pub(super) async fn resolved(host: &str, port: u16, allow_private: bool) -> Result<Vec<SocketAddr>, String> {
+    let addresses: Vec<SocketAddr> = match host.parse::<IpAddr>() {
         Ok(address) => vec![SocketAddr::new(address, port)],
         Err(_) => {
             let found = tokio::time::timeout(RESOLVE_LIMIT, tokio::net::lookup_host((host, port))).await;
@@ -152,16 +167,7 @@ async fn looked_up(url: &reqwest::Url, allow_private: bool) -> Result<Vec<Socket
             "it leads to {special}, which is not of the public internet; write `allow_private = true` if that is meant"
         ));
     }
-    let is_here = addresses.iter().all(|address| address.ip().is_loopback());
-    match url.scheme() {
-        "https" => Ok(addresses),
-        "http" if is_here => Ok(addresses),
-        "http" => {
-            Err("its address begins with http://, and what it says could be read on the way; write https://"
-                .into())
-        }
-        other => Err(format!("its address begins with {other}://; write https://")),
-    }
+    Ok(addresses)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::notice::{About, Notice, NoticeKind, Urgency};
+    use crate::domain::notice::{About, Language, Notice, NoticeKind, Urgency};
 
     #[test]
     fn what_waits_is_found_again_in_order_and_what_was_told_is_gone() {
@@ -91,7 +91,11 @@ mod tests {
         let item = |text: &str| {
             let (kind, urgency) = (NoticeKind::Failed, Urgency::NeedsAPerson);
             let (at, about) = (jiff::Timestamp::UNIX_EPOCH, About::default());
-            Item::new(&Notice { at, kind, urgency, text: text.into(), about }, 0)
+            Item::new(
+                &Notice { at, kind, urgency, text: text.into(), korean: text.into(), about },
+                0,
+                Language::English,
+            )
         };
         let (chat, mail) = (NotifyName::new("chat").unwrap(), NotifyName::new("mail").unwrap());
         assert!(spool.all().is_empty());

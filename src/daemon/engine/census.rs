@@ -15,7 +15,7 @@ use crate::domain::breaker::Breaker;
 use crate::domain::group::Group;
 use crate::domain::name::{AccountName, GroupName, ServerId, ServerNo};
 use crate::ports::cloud::{Exchange, Inventory, ReadError, Scope};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 
 /// How long until the servers of the program's own addresses are looked for again, where that failed.
 const OWN_RETRY: Duration = Duration::from_secs(20);
@@ -97,7 +97,11 @@ impl Engine {
                         "account {account}: the server that sunup itself runs on could not be looked for ({error}), so nothing is \
                          stopped in this account until it can; `limits.self` can name it instead."
                     );
-                    draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+                    let ko = format!(
+                        "계정 {account}: Sunup이 실행되는 서버를 찾을 수 없어({error}), 찾을 때까지 이 계정에서는 아무것도 정지하지 않습니다. \
+                         `limits.self`에 적어 줄 수도 있습니다."
+                    );
+                    draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, Told::new(text, ko));
                 }
             }
         }

@@ -21,7 +21,7 @@ use crate::domain::server::{Found, Sight};
 use crate::domain::target::{Event, SETTLE_AFTER_ANSWER, State};
 use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::{Exchange, ReadError, ReadTrouble, ServerView};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{AttemptResult, StoredConfig};
 
 /// The longest that a look is put off because the cloud asked to slow down.
@@ -32,7 +32,10 @@ impl Engine {
         if let Some(problem) = &problem {
             let text =
                 format!("the configuration was not taken over; the last good one stays in force: {problem}");
-            self.tell(NoticeKind::Config, Urgency::NeedsAPerson, text);
+            let ko = format!(
+                "설정을 적용하지 않았습니다. 마지막으로 올바른 설정이 그대로 쓰입니다. `sudo sunup check`로 확인해 고쳐 주세요: {problem}"
+            );
+            self.tell(NoticeKind::Config, Urgency::NeedsAPerson, Told::new(text, ko));
         }
         self.parts.config_problem = problem;
     }
@@ -43,7 +46,11 @@ impl Engine {
         }
         match &problem {
             Some(problem) => {
-                self.tell(NoticeKind::Config, Urgency::NeedsAPerson, format!("{problem}; mend it."));
+                let ko = format!(
+                    "달력 파일을 쓸 수 없습니다. 마지막으로 올바른 내용이 쓰입니다. 고쳐 주세요: {problem}"
+                );
+                let told = Told::new(format!("{problem}; mend it."), ko);
+                self.tell(NoticeKind::Config, Urgency::NeedsAPerson, told);
             }
             None => tracing::info!("all calendar files can be used again"),
         }
@@ -131,7 +138,14 @@ impl Engine {
             reason.text
         );
         if self.book.no_room.insert(id) {
-            draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+            let ko = format!(
+                "실행 {id}({}): 서버 {}을(를) 시작할 자리가 클라우드에 없습니다({}). {until}까지 몇 분마다 다시 시도합니다. 사양이나 존이 \
+                 다른 서버는 시작될 수 있습니다.",
+                run.head.origin.korean(),
+                server.no,
+                reason.text
+            );
+            draft.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, Told::new(text, ko));
         }
     }
 

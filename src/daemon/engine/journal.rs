@@ -8,7 +8,7 @@ use crate::daemon::lines::{self, Line};
 use crate::daemon::measure::measure;
 use crate::daemon::view;
 use crate::domain::outcome::{Reason, ReasonKind};
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{StoreError, Turn};
 
 use super::Input;
@@ -77,7 +77,8 @@ impl Engine {
             self.store_trouble = true;
             let text =
                 format!("the journal {journal} cannot be written, so nothing is started or stopped: {what}");
-            self.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, text);
+            let ko = format!("저널 {journal}에 쓸 수 없어 아무것도 시작하거나 정지하지 않습니다: {what}");
+            self.tell(NoticeKind::Trouble, Urgency::NeedsAPerson, Told::new(text, ko));
         }
         if self.store_trouble_ends_it() {
             return Err(StoreError::Unusable { journal, what }.into());
@@ -90,7 +91,8 @@ impl Engine {
         if self.store_trouble {
             self.store_trouble = false;
             self.absence = Absence::of(Reason::new(ReasonKind::Store, "the journal could not be written"));
-            self.tell(NoticeKind::Recovered, Urgency::GoodToKnow, "the journal can be written again.".into());
+            let told = Told::new("the journal can be written again.", "저널에 다시 쓸 수 있습니다.");
+            self.tell(NoticeKind::Recovered, Urgency::GoodToKnow, told);
         }
     }
 

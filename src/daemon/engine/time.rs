@@ -10,7 +10,7 @@ use crate::daemon::book::Draft;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::target::Event;
 use crate::ports::clock::Reading;
-use crate::ports::notifier::{NoticeKind, Urgency};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 
 /// A machine that was suspended for less did not miss anything because of it.
 const SUSPENDED_MIN: Duration = Duration::from_secs(1);
@@ -39,7 +39,12 @@ impl Engine {
         self.tell(
             NoticeKind::Trouble,
             Urgency::NeedsAPerson,
-            format!("the clock jumped by {seconds}s: nothing is started or stopped until the cloud's clock agrees."),
+            Told::new(
+                format!(
+                    "the clock jumped by {seconds}s: nothing is started or stopped until the cloud's clock agrees."
+                ),
+                format!("시계가 {seconds}초 건너뛰었습니다. 클라우드의 시계와 맞을 때까지 아무것도 시작하거나 정지하지 않습니다."),
+            ),
         );
     }
 

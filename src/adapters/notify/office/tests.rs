@@ -31,7 +31,7 @@ fn settings(script: &str, more: &str) -> InForce {
 
 fn notice(kind: NoticeKind, text: &str) -> Notice {
     let (urgency, about) = (Urgency::NeedsAPerson, About::default());
-    Notice { at: Timestamp::UNIX_EPOCH, kind, urgency, text: text.into(), about }
+    Notice { at: Timestamp::UNIX_EPOCH, kind, urgency, text: text.into(), korean: text.into(), about }
 }
 
 fn office(folder: &Path, settings: &InForce) -> Office {

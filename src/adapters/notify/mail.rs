@@ -1,0 +1,164 @@
+//! One message by electronic mail, over a connection that is encrypted wherever it leaves the machine.
+
+use std::time::Duration;
+
+use lettre::message::{Mailbox, header};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use secrecy::SecretString;
+
+use super::message::Message;
+use super::{plain, post};
+use crate::domain::notice::Language;
+
+/// How long the whole may take.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Hands a message to a mail server: `smtps://` (encrypted from the beginning), or `smtp://`, which must become so by STARTTLS, except on
+/// this machine. The server's address carries a user and a password where it asks for them.
+///
+/// # Errors
+/// Why it was not taken, in words without the address.
+pub async fn send(
+    server: &SecretString,
+    (from, to): (&str, &[String]),
+    allow_private: bool,
+    message: &Message,
+) -> Result<(), String> {
+    let mail = written(from, to, message)?;
+    let transport = transport(server, allow_private).await?;
+    let hidden = post::parts_of(server);
+    let sent = tokio::time::timeout(LIMIT, transport.send(mail)).await;
+    let sent = sent.map_err(|_| format!("the mail server did not take it within {}s", LIMIT.as_secs()))?;
+    // What a server says of its own is cut and cleaned as every text from elsewhere.
+    sent.map(|_| ()).map_err(|error| post::redacted(&plain(chain(&error).as_bytes()), &hidden))
+}
+
+/// An error with what lies beneath it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text = format!("{text}: {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+fn written(from: &str, to: &[String], message: &Message) -> Result<Mail, String> {
+    let mailbox = |address: &str| {
+        address.parse::<Mailbox>().map_err(|error| format!("`{address}` is no mail address: {error}"))
+    };
+    let from = mailbox(from)?;
+    let id = format!("<{}@{}>", message.id, from.email.domain());
+    let mut mail = Mail::builder().subject(message.title()).message_id(Some(id)).from(from);
+    for address in to {
+        mail = mail.to(mailbox(address)?);
+    }
+    let mail = mail.header(header::ContentType::TEXT_PLAIN);
+    mail.body(message.text()).map_err(|error| format!("no mail can be made of it: {error}"))
+}
+
+async fn transport(
+    server: &SecretString,
+    allow_private: bool,
+) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+    let url = post::url_of(server)?;
+    let implicit = match url.scheme() {
+        "smtps" => true,
+        "smtp" => false,
+        _ => return Err("its address does not begin with smtps:// or smtp://".into()),
+    };
+    let host = url.host_str().ok_or("its address has no host")?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let port = url.port().unwrap_or(if implicit { 465 } else { 587 });
+    let addresses = post::resolved(bare, port, allow_private).await?;
+    // The connection goes to just what was looked at.
+    let address = addresses.first().ok_or("its host has no address")?;
+    let parameters = TlsParameters::new(bare.to_owned()).map_err(|error| chain(&error))?;
+    let tls = match implicit {
+        true => Tls::Wrapper(parameters),
+        false if address.ip().is_loopback() => Tls::Opportunistic(parameters),
+        false => Tls::Required(parameters),
+    };
+    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
+        .port(port)
+        .timeout(Some(LIMIT))
+        .tls(tls);
+    if let Some(password) = url.password() {
+        let user = decoded(url.username())?;
+        builder = builder.credentials(Credentials::new(user, decoded(password)?));
+    }
+    Ok(builder.build())
+}
+
+/// A part of a URL without its `%` escapes.
+fn decoded(part: &str) -> Result<String, String> {
+    let escaped = part.replace('+', "%2B");
+    let query = format!("a={escaped}");
+    let url = reqwest::Url::parse(&format!("http://host/?{query}")).map_err(|error| error.to_string())?;
+    url.query_pairs().next().map(|(_, value)| value.into_owned()).ok_or_else(|| "no user".into())
+}
+
+/// Whether the server's address and those of people may be used: its host is looked up, and nothing is sent.
+///
+/// # Errors
+/// Why not, in words without the address.
+pub async fn check(
+    server: &SecretString,
+    (from, to): (&str, &[String]),
+    allow_private: bool,
+) -> Result<(), String> {
+    let message =
+        Message { id: "msg_0".into(), host: String::new(), language: Language::English, items: Vec::new() };
+    written(from, to, &message)?;
+    transport(server, allow_private).await.map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(text: &str) -> SecretString {
+        SecretString::from(text.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_mail_server_must_be_public_or_allowed_and_its_address_one_of_mail() {
+        let refused = async |text: &str, allow| transport(&server(text), allow).await.err();
+
+        assert!(refused("https://mail.example", true).await.unwrap().contains("smtps://"));
+        assert!(refused("smtps://127.0.0.1", false).await.unwrap().contains("allow_private = true"));
+        assert!(refused("smtp://10.0.0.7:25", false).await.unwrap().contains("not of the public internet"));
+        assert_eq!(refused("smtps://127.0.0.1", true).await, None);
+        assert_eq!(refused("smtp://user:p%40ss@10.0.0.7", true).await, None);
+    }
+
+    #[test]
+    fn users_and_passwords_are_read_without_their_escapes() {
+        assert_eq!(decoded("kim%40example.com").unwrap(), "kim@example.com");
+        assert_eq!(decoded("a+b%2Bc%26d").unwrap(), "a+b+c&d");
+    }
+
+    #[test]
+    fn a_mail_names_its_message_so_that_the_same_one_is_known_again() {
+        let message = Message {
+            id: "msg_17".into(),
+            host: "office".into(),
+            language: Language::English,
+            items: Vec::new(),
+        };
+        let to = ["Kim <kim@example.com>".to_owned(), "lee@example.com".to_owned()];
+
+        let mail = written("Sunup <sunup@example.com>", &to, &message).unwrap();
+
+        let text = String::from_utf8(mail.formatted()).unwrap();
+        assert!(text.contains("Message-ID: <msg_17@example.com>"), "{text}");
+        assert!(text.contains("lee@example.com") && text.contains("Subject: Sunup on office"), "{text}");
+        assert!(written("nobody", &to, &message).unwrap_err().contains("`nobody` is no mail address"));
+    }
+}
