@@ -230,7 +230,10 @@ fn the_example_and_every_example_of_the_documents_fit_the_schema_and_mistakes_do
         breaks(&serde_json::to_value(value).unwrap(), &schema, &schema, "")
     };
 
-    assert_eq!(judged(&text("config/sunup.toml")), Vec::<String>::new());
+    for whole in ["config/sunup.toml", "config/examples/company.toml", "packaging/sunup.toml"] {
+        assert_eq!(judged(&text(whole)), Vec::<String>::new(), "{whole}");
+        assert!(Settings::read(&text(whole)).is_ok(), "{whole}");
+    }
     for path in ["README.md", "README.ko.md", "docs/configuration.md", "docs/notices.md", "docs/metrics.md"] {
         for block in text(path).split("```toml\n").skip(1) {
             assert_eq!(judged(block.split("```").next().unwrap()), Vec::<String>::new(), "{path}");

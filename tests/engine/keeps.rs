@@ -287,7 +287,7 @@ async fn a_stop_that_waits_is_held_back_by_a_keep_that_is_made_meanwhile() {
     let mut world = evening(busy);
     world.force("1005", "RUN", "NULL");
     world.change(|outside| {
-        outside.opens.insert("10.0.0.5:22".into(), at("19:00:00"));
+        outside.opens.insert("tcp 10.0.0.5:22".into(), at("19:00:00"));
     });
     world.run(900).await;
 

@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod coming_back;
+mod company;
 mod groups;
 mod isolation;
 mod keeps;
