@@ -3,6 +3,7 @@
 mod by_hand;
 mod coming_back;
 mod company;
+mod due_second;
 mod groups;
 mod isolation;
 mod keeps;

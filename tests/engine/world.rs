@@ -52,6 +52,8 @@ pub(crate) struct Outside {
     pub(crate) difference: SignedDuration,
     /// Whether reads reach the cloud.
     pub(crate) reachable: bool,
+    /// What the engine is told at moments to come, soonest first.
+    pub(crate) planned: VecDeque<(Timestamp, Input)>,
     pub(crate) notices: Vec<String>,
     pub(crate) korean: Vec<String>,
     /// What the journal's file is to fail with, and the requests that were seen while it did.
@@ -98,6 +100,7 @@ impl World {
             locked_out: Vec::new(),
             difference: SignedDuration::ZERO,
             reachable: true,
+            planned: VecDeque::new(),
             notices: Vec::new(),
             korean: Vec::new(),
             store_fails: false,
@@ -404,17 +407,23 @@ impl Timer for VirtualTimer {
         for _ in 0..if idle { 6 } else { 50 } {
             tokio::task::yield_now().await;
         }
-        let end = {
+        let (end, planned) = {
             let mut outside = self.outside.lock().unwrap();
             let end = outside.until;
-            let target = moment.clamp(outside.wall, end.max(outside.wall));
+            let first = outside.planned.front().map_or(Timestamp::MAX, |(at, _)| *at);
+            let target = moment.min(first).clamp(outside.wall, end.max(outside.wall));
             // At least a millisecond: an engine that waits for the past must not stop the world.
             let step = Duration::try_from(target.duration_since(outside.wall))
                 .unwrap()
                 .max(Duration::from_millis(1));
             outside.advance(step);
-            outside.wall >= end
+            let is_time = outside.planned.front().is_some_and(|(at, _)| *at <= outside.wall);
+            let planned = if is_time { outside.planned.pop_front() } else { None };
+            (outside.wall >= end, planned)
         };
+        if let Some((_, input)) = planned {
+            self.inputs.send(input).await.unwrap();
+        }
         if end {
             match &self.ending {
                 Ending::Shutdown => self.inputs.send(Input::Shutdown).await.unwrap(),

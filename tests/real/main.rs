@@ -6,6 +6,7 @@ mod commands;
 mod configuration;
 mod disk;
 mod doctor;
+mod due_second;
 mod first_steps;
 mod groups;
 mod keeps;

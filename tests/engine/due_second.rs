@@ -1,0 +1,80 @@
+//! Reloads and restarts placed on the very moments at which something is due: nothing is lost, nothing doubled.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use sunup::daemon::engine::Input;
+use sunup::ports::store::Entry;
+
+use crate::world::World;
+
+/// A rule that starts every ten minutes, and one that stops five minutes after it.
+const RULES: &str = "[rules.up]\ncron = \"*/10 * * * *\"\nstart = [\"web\"]\n\
+                     [rules.off]\ncron = \"5-59/10 * * * *\"\nstop = [\"web\"]\n";
+/// The same moments in other words: another definition.
+const OTHERS: &str = "[rules.up]\ncron = \"0,10,20,30,40,50 * * * *\"\nstart = [\"web\"]\n\
+                      [rules.off]\ncron = \"5-59/10 * * * *\"\nstop = [\"web\"]\n[limits]\nrequests_per_hour = 400\n";
+/// Milliseconds from a due moment: at it, before it, after it.
+const OFFSETS: [i64; 7] = [0, -1, 1, 0, -5, 20, 999];
+
+fn start() -> Timestamp {
+    "2026-11-23T08:59:00Z".parse().unwrap()
+}
+
+fn due(n: i64) -> Timestamp {
+    start() + SignedDuration::from_secs(60 + 300 * n)
+}
+
+/// Each due moment up to a number has one run that is done, and one request; there is nothing else.
+async fn judge(world: &World, moments: i64) {
+    let entries = world.history().await;
+    let mut seen = BTreeSet::new();
+    for entry in &entries {
+        let Entry::Run(run) = entry else { panic!("{entry:?}") };
+        assert_eq!(run.ended.map(|(outcome, _)| outcome.word()), Some("done"), "{run:?}");
+        assert!(seen.insert(run.head.due), "twice at {}", run.head.due);
+    }
+    let want: BTreeSet<Timestamp> = (0..moments).map(due).collect();
+    assert_eq!(seen, want);
+    let asked = world.asked();
+    assert_eq!(asked.len(), usize::try_from(moments).unwrap(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn two_hundred_reloads_on_the_due_second_lose_and_double_nothing() {
+    let mut world = World::at("2026-11-23T08:59:00Z").with(RULES);
+    let mut planned = Vec::new();
+    for n in 0..200 {
+        let at = due(n) + SignedDuration::from_millis(OFFSETS[usize::try_from(n).unwrap() % OFFSETS.len()]);
+        // A file that is good, one that says the same in other words, and one that is broken.
+        let (from, to) = if n % 2 == 0 { (RULES, OTHERS) } else { (OTHERS, RULES) };
+        if n % 5 == 4 {
+            planned.push((at, Input::ConfigTrouble(Some("broken".into()))));
+        }
+        world.configure(from, to);
+        planned.push((at, world.reload()));
+    }
+    // The journal begins with what the first file said.
+    world.configure(RULES, RULES);
+    world.change(|outside| outside.planned.extend(planned));
+
+    world.run(60 + 300 * 200 - 60).await;
+
+    assert!(world.outside.lock().unwrap().planned.is_empty(), "all were placed");
+    judge(&world, 200).await;
+}
+
+#[tokio::test]
+async fn fifty_restarts_on_the_due_second_lose_and_double_nothing() {
+    let mut world = World::at("2026-11-23T08:59:00Z").with(RULES);
+    for n in 0..50 {
+        let now = world.outside.lock().unwrap().wall;
+        // One second before the due moment, at it, and one second after it; by `kill -9` and tidily.
+        let end = due(n) + SignedDuration::from_secs([0, -1, 1][usize::try_from(n).unwrap() % 3]);
+        let seconds = u64::try_from(end.duration_since(now).as_secs()).unwrap();
+        if n % 2 == 0 { world.run_and_kill(seconds).await } else { world.run(seconds).await }
+    }
+    world.run(240).await;
+
+    judge(&world, 50).await;
+}
