@@ -4,6 +4,7 @@ mod backups;
 mod calendars;
 mod commands;
 mod configuration;
+mod confinement;
 mod disk;
 mod doctor;
 mod due_second;
