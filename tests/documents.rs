@@ -265,7 +265,7 @@ fn the_exit_codes_of_the_help_are_those_of_the_program() {
 fn dashboard_and_alerts_name_only_metrics_that_there_are_and_the_page_names_all() {
     use sunup::domain::name::{Action, RuleName};
     use sunup::domain::outcome::{Outcome, ReasonKind, RunOutcome};
-    use sunup::http::metrics::Metrics;
+    use sunup::http::metrics::{Metrics, OnDisk};
     use sunup::ports::meter::{Happening, Meter};
     let settings = Settings::read(&text("config/sunup.toml")).unwrap().settings;
     let (metrics, rule, at) = (Metrics::new(), RuleName::new("r").unwrap(), jiff::Timestamp::UNIX_EPOCH);
@@ -283,7 +283,7 @@ fn dashboard_and_alerts_name_only_metrics_that_there_are_and_the_page_names_all(
     }
     let status =
         serde_json::json!({"accounts": [{"account": "main", "accepted_at": "2026-11-23T08:50:00Z"}]});
-    let shown = metrics.text(&status, &settings, at, Some(1));
+    let shown = metrics.text(&status, &settings, at, OnDisk { journal_bytes: Some(1), notices: 0 });
     let samples = shown.lines().filter(|line| !line.starts_with('#'));
     let names: std::collections::BTreeSet<&str> =
         samples.map(|line| line.split(['{', ' ']).next().unwrap()).collect();

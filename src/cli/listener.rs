@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::run::outbox;
+use crate::adapters::notify::spool;
 use crate::adapters::secrets;
 use crate::daemon::control::status_within;
 use crate::daemon::engine::Input;
 use crate::http::answers::{Sources, StatusFn};
-use crate::http::metrics::Metrics;
+use crate::http::metrics::{Metrics, OnDisk};
 use crate::http::server::{Bound, Doorkeeper};
 use crate::ports::clock::Clock;
 use crate::settings::{Http, Listen, Settings};
@@ -58,7 +60,10 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
         status: status_of(watched.inputs),
         settings: watched.settings,
         clock: watched.clock,
-        journal: Arc::new(move || std::fs::metadata(&path).ok().map(|meta| meta.len())),
+        disk: Arc::new(move || OnDisk {
+            journal_bytes: std::fs::metadata(&path).ok().map(|meta| meta.len()),
+            notices: spool::count(&outbox(&path)),
+        }),
     };
     tokio::spawn(bound.serve(door, Arc::new(sources)));
 }

@@ -182,7 +182,7 @@ async fn opened(
 }
 
 /// Where notices wait that were not told yet: beside the journal.
-fn outbox(journal: &Path) -> PathBuf {
+pub(super) fn outbox(journal: &Path) -> PathBuf {
     journal.parent().unwrap_or(Path::new(".")).join("outbox")
 }
 

@@ -62,6 +62,8 @@ pub(super) struct AccountState {
     pub(super) careful: Option<Timestamp>,
     /// When the cloud last took what was signed with these keys.
     pub(super) accepted: Option<Timestamp>,
+    /// The cloud's clock minus this machine's, as its last answer with a date told.
+    pub(super) difference: Option<SignedDuration>,
     /// The trouble that people were told of, and what shows that it has passed.
     pub(super) told: Option<(Reason, Proof)>,
 }
@@ -86,6 +88,7 @@ impl AccountState {
             generation: 0,
             careful: None,
             accepted: None,
+            difference: None,
             told: None,
         }
     }

@@ -115,6 +115,8 @@ pub struct Engine {
     last_sweep: Duration,
     /// Up to when summaries are told.
     summed_until: Timestamp,
+    /// When the configuration in force was taken up.
+    config_since: Timestamp,
 }
 
 impl Engine {
@@ -165,6 +167,7 @@ impl Engine {
             started: reading.wall,
             last_sweep: reading.boot,
             summed_until: reading.wall,
+            config_since: reading.wall,
         })
     }
 
@@ -293,6 +296,7 @@ impl Engine {
         self.check_sweep(reading.boot);
         let mut draft = Draft::new(reading.wall);
         let late = overdue(&self.book, reading.wall).is_some() && self.is_ready();
+        inputs.iter().for_each(|input| self.note_read(input));
         let mut heard = inputs;
         if self.is_ready() {
             heard.splice(0..0, self.released(reading.boot));
@@ -567,6 +571,7 @@ impl Engine {
             },
             config_problem: self.parts.config_problem.clone(),
             calendar_problem: self.parts.calendar_problem.clone(),
+            config_since: self.config_since,
         }
     }
 }

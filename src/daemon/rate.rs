@@ -62,6 +62,12 @@ impl Bucket {
         Err(Duration::from_millis((ONE - level.tokens).div_ceil(level.rate_milli.max(1)).max(1)))
     }
 
+    /// Requests a second as things stand, in thousandths.
+    #[must_use]
+    pub fn rate_milli(&self) -> u64 {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner).rate_milli
+    }
+
     /// The cloud asked to slow down: half the rate, from an empty bucket.
     pub fn throttled(&self) {
         let mut level = self.level.lock().unwrap_or_else(PoisonError::into_inner);

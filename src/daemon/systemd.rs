@@ -90,6 +90,7 @@ mod tests {
             held: Some("the clock jumped by 90s".into()),
             config_problem: Some("2 problems\nmore".into()),
             calendar_problem: None,
+            config_since: "2026-11-23T23:00:00Z".parse().unwrap(),
         };
 
         assert_eq!(

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::book::{Book, Run};
 use super::engine::Beat;
 use super::overrides::Shown;
+use crate::domain::breaker::Breaker;
 use crate::domain::name::{Action, GroupName, RuleName};
 use crate::domain::outcome::Outcome;
 use crate::domain::overrides::Overrides;
@@ -220,6 +221,9 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
             json!({
                 "account": name.as_str(),
                 "key": state.line.cloud.key_shown(),
+                "rate_milli": state.line.bucket.rate_milli(),
+                "breaker": if matches!(state.breaker, Breaker::Open { .. }) { "open" } else { "closed" },
+                "clock_difference_ms": state.difference.map(|difference| i64::try_from(difference.as_millis()).unwrap_or(i64::MAX)),
                 "accepted_at": state.accepted.map(|at| moment(at, &zone)),
                 "trouble": state.told.as_ref().map(|(reason, _)| reason.text.as_str()),
             })
@@ -233,6 +237,7 @@ pub(super) fn status(book: &Book, started: Timestamp, beat: &Beat, now: Timestam
         "state": if beat.held.is_some() { "holding" } else { "running" },
         "held": beat.held,
         "config_problem": beat.config_problem,
+        "config_since": moment(beat.config_since, &zone),
         "calendar_problem": beat.calendar_problem,
         "zone_data": zone_data(),
         "rules": settings.rules.len(),

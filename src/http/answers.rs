@@ -4,15 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
-use super::metrics::Metrics;
+use super::metrics::{Metrics, OnDisk};
 use super::server::{Answer, BoxFuture, Page};
 use crate::ports::clock::Clock;
 use crate::settings::Settings;
 
 /// Asks the engine how things are, as the control socket shows it; `None` if it does not answer in time.
 pub type StatusFn = Arc<dyn Fn() -> BoxFuture<Option<Value>> + Send + Sync>;
-/// The size of the journal, if it can be told.
-pub type JournalFn = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+/// Measures what is on disk.
+pub type DiskFn = Arc<dyn Fn() -> OnDisk + Send + Sync>;
 
 /// What the answers are made of.
 #[derive(Clone)]
@@ -25,8 +25,8 @@ pub struct Sources {
     pub settings: Arc<Mutex<Arc<Settings>>>,
     /// The clocks.
     pub clock: Arc<dyn Clock>,
-    /// The size of the journal.
-    pub journal: JournalFn,
+    /// What is on disk.
+    pub disk: DiskFn,
 }
 
 /// The media type of metrics in text, from the `OpenMetrics` specification.
@@ -50,7 +50,7 @@ impl Sources {
             return Page::unavailable("the engine does not answer\n");
         };
         let settings = Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner));
-        let text = self.metrics.text(&status, &settings, self.clock.now(), (self.journal)());
+        let text = self.metrics.text(&status, &settings, self.clock.now(), (self.disk)());
         Page { media: METRICS_TYPE, ..Page::good(&text) }
     }
 

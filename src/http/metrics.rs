@@ -57,6 +57,12 @@ struct ResultLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReadLabels {
+    operation: String,
+    result: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RuleLabels {
     rule: String,
     action: String,
@@ -70,6 +76,15 @@ struct AccountLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: String,
+}
+
+/// What is measured on disk at each scrape.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OnDisk {
+    /// The size of the journal's file.
+    pub journal_bytes: Option<u64>,
+    /// How many notices wait for their delivery.
+    pub notices: usize,
 }
 
 /// What has been counted since the program began, and how things stand.
@@ -88,6 +103,7 @@ struct Series {
     took: Family<ActionLabel, Histogram>,
     attempts: Family<ActionLabel, Counter>,
     results: Family<ResultLabels, Counter>,
+    reads: Family<ReadLabels, Counter>,
     last_done: Family<RuleLabels, Seconds>,
     next_due: Family<RuleLabels, Seconds>,
     open_runs: Gauge,
@@ -95,6 +111,11 @@ struct Series {
     overrides: Family<KindLabel, Gauge>,
     account_usable: Family<AccountLabel, Gauge>,
     account_accepted: Family<AccountLabel, Seconds>,
+    account_rate: Family<AccountLabel, Seconds>,
+    account_breaker: Family<AccountLabel, Gauge>,
+    account_clock: Family<AccountLabel, Seconds>,
+    config_since: Seconds,
+    notices_waiting: Gauge,
     held: Gauge,
     config_valid: Gauge,
     calendars_valid: Gauge,
@@ -118,13 +139,7 @@ impl Metrics {
 
     /// All of it as text. `status` is what the control socket shows.
     #[must_use]
-    pub fn text(
-        &self,
-        status: &Value,
-        settings: &Settings,
-        now: Timestamp,
-        journal_bytes: Option<u64>,
-    ) -> String {
+    pub fn text(&self, status: &Value, settings: &Settings, now: Timestamp, disk: OnDisk) -> String {
         // Series that are made anew at each scrape must not be missing from another one.
         let _one_at_a_time = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.take_status(status);
@@ -135,7 +150,8 @@ impl Metrics {
                 self.series.next_due.get_or_create(&labels).set(seconds(next.due));
             }
         }
-        self.series.journal.set(journal_bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(0));
+        self.series.journal.set(disk.journal_bytes.and_then(|bytes| i64::try_from(bytes).ok()).unwrap_or(0));
+        self.series.notices_waiting.set(i64::try_from(disk.notices).unwrap_or(i64::MAX));
         let mut text = String::new();
         // Writing into a text cannot fail.
         let _ = encode(&mut text, &self.registry);
@@ -159,10 +175,25 @@ impl Metrics {
                 .get_or_create(&KindLabel { kind: kind.into() })
                 .set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        if let Some(since) = word(status, "config_since").and_then(|at| at.parse().ok()) {
+            self.series.config_since.set(seconds(since));
+        }
+        self.series.account_rate.clear();
+        self.series.account_breaker.clear();
+        self.series.account_clock.clear();
         self.series.account_usable.clear();
         self.series.account_accepted.clear();
         for account in list("accounts") {
             let label = AccountLabel { account: word(&account, "account").unwrap_or_default() };
+            let number = |field: &str| account.get(field).and_then(Value::as_f64);
+            if let Some(rate) = number("rate_milli") {
+                self.series.account_rate.get_or_create(&label).set(rate / 1000.0);
+            }
+            if let Some(difference) = number("clock_difference_ms") {
+                self.series.account_clock.get_or_create(&label).set(difference / 1000.0);
+            }
+            let is_open = word(&account, "breaker").as_deref() == Some("open");
+            self.series.account_breaker.get_or_create(&label).set(i64::from(is_open));
             let usable = i64::from(word(&account, "trouble").is_none());
             self.series.account_usable.get_or_create(&label).set(usable);
             let accepted = word(&account, "accepted_at").and_then(|at| at.parse().ok());
@@ -183,6 +214,7 @@ impl Series {
             took: Family::new_with_constructor(|| Histogram::new(TOOK_SECONDS)),
             attempts: Family::default(),
             results: Family::default(),
+            reads: Family::default(),
             last_done: Family::default(),
             next_due: Family::default(),
             open_runs: Gauge::default(),
@@ -190,6 +222,11 @@ impl Series {
             overrides: Family::default(),
             account_usable: Family::default(),
             account_accepted: Family::default(),
+            account_rate: Family::default(),
+            account_breaker: Family::default(),
+            account_clock: Family::default(),
+            config_since: Seconds::default(),
+            notices_waiting: Gauge::default(),
             held: Gauge::default(),
             config_valid: Gauge::default(),
             calendars_valid: Gauge::default(),
@@ -232,11 +269,35 @@ impl Series {
             "What came of them; code is the HTTP status, empty without an answer",
             self.results.clone(),
         );
+        registry.register(
+            "reads",
+            "Reads of the cloud that came back, by what they were for and how they went",
+            self.reads.clone(),
+        );
         registry.register_with_unit(
             "last_done_timestamp",
             "When a run of a rule last ended done, since the program began",
             Unit::Seconds,
             self.last_done.clone(),
+        );
+    }
+
+    fn register_accounts(&self, registry: &mut Registry) {
+        registry.register(
+            "account_rate",
+            "Requests a second to the account as things stand; throttling lowers it",
+            self.account_rate.clone(),
+        );
+        registry.register(
+            "account_breaker_open",
+            "1 while only one read at a time tries whether the cloud answers again",
+            self.account_breaker.clone(),
+        );
+        registry.register_with_unit(
+            "account_clock_difference",
+            "The cloud's clock minus this machine's",
+            Unit::Seconds,
+            self.account_clock.clone(),
         );
     }
 
@@ -265,6 +326,18 @@ impl Series {
             "When the cloud last took the keys of the account",
             Unit::Seconds,
             self.account_accepted.clone(),
+        );
+        self.register_accounts(registry);
+        registry.register_with_unit(
+            "config_since_timestamp",
+            "Since when the configuration is in force",
+            Unit::Seconds,
+            self.config_since.clone(),
+        );
+        registry.register(
+            "notices_waiting",
+            "Notices that wait for their delivery, those of all notifiers",
+            self.notices_waiting.clone(),
         );
         registry.register(
             "work_held",
@@ -331,6 +404,10 @@ impl Meter for Metrics {
                     self.series.took.get_or_create(&label(action.word())).observe(span(took));
                 }
             }
+            Happening::Read { operation, result } => {
+                let labels = ReadLabels { operation: operation.into(), result: result.into() };
+                self.series.reads.get_or_create(&labels).inc();
+            }
             Happening::Asked { action } => {
                 self.series.attempts.get_or_create(&label(action.word())).inc();
             }
@@ -385,15 +462,22 @@ mod tests {
             Happening::Asked { action },
             Happening::Answered { result: "accepted", status: Some(200) },
             Happening::Answered { result: "unanswered", status: None },
+            Happening::Read { operation: "look", result: "good" },
         ];
 
         table.into_iter().for_each(|happening| metrics.note(happening));
         let status = json!({
-            "held": null, "config_problem": "broken", "calendar_problem": null, "open_runs": [1, 2], "overdue_s": 130,
+            "held": null, "config_since": "2026-11-23T08:00:00Z", "config_problem": "broken", "calendar_problem": null, "open_runs": [1, 2], "overdue_s": 130,
             "overrides": [{"kind": "keep"}],
-            "accounts": [{"account": "main", "trouble": null, "accepted_at": "2026-11-23T08:50:00Z"}, {"account": "x", "trouble": "keys"}],
+            "accounts": [{"account": "main", "trouble": null, "accepted_at": "2026-11-23T08:50:00Z", "rate_milli": 2500, "breaker": "open",
+                "clock_difference_ms": -1500}, {"account": "x", "trouble": "keys"}],
         });
-        let text = metrics.text(&status, &settings(), "2026-11-23T08:00:00Z".parse().unwrap(), Some(4096));
+        let text = metrics.text(
+            &status,
+            &settings(),
+            "2026-11-23T08:00:00Z".parse().unwrap(),
+            OnDisk { journal_bytes: Some(4096), notices: 3 },
+        );
 
         for line in [
             "sunup_runs_ended_total{rule=\"office\",action=\"start\",outcome=\"done\"} 1",
@@ -416,6 +500,13 @@ mod tests {
             "sunup_account_usable{account=\"main\"} 1",
             "sunup_account_usable{account=\"x\"} 0",
             "sunup_journal_size_bytes 4096",
+            "sunup_notices_waiting 3",
+            "sunup_reads_total{operation=\"look\",result=\"good\"} 1",
+            "sunup_account_rate{account=\"main\"} 2.5",
+            "sunup_account_breaker_open{account=\"main\"} 1",
+            "sunup_account_breaker_open{account=\"x\"} 0",
+            "sunup_account_clock_difference_seconds{account=\"main\"} -1.5",
+            "sunup_config_since_timestamp_seconds 1795420800.0",
         ] {
             assert!(text.lines().any(|known| known == line), "{line}\n{text}");
         }

@@ -46,6 +46,13 @@ pub enum Happening<'a> {
         /// From the first request to its end, where it got to its goal by one.
         took: Option<SignedDuration>,
     },
+    /// A read came back.
+    Read {
+        /// `look` (some servers), `list` (all), `find-own` (this machine's server) or `greet` (keys and clock).
+        operation: &'static str,
+        /// `good`, `keys`, `throttled`, `down` or `odd`.
+        result: &'static str,
+    },
     /// A mutating request is about to leave.
     Asked {
         /// What it asks.

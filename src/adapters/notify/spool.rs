@@ -11,6 +11,16 @@ use crate::domain::name::NotifyName;
 /// The most notices that wait for one receiver: what is older gives way.
 pub const WAITING_MAX: usize = 1000;
 
+/// How many notices wait in a folder.
+#[must_use]
+pub fn count(folder: &Path) -> usize {
+    let is_whole = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "json");
+    entries(folder)
+        .iter()
+        .map(|receiver| entries(receiver).iter().filter(|path| is_whole(path)).count())
+        .sum()
+}
+
 /// The folder in which notices wait: `NAME/NUMBER.json`.
 #[derive(Debug, Clone)]
 pub struct Spool {

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::{Engine, Phase};
+use super::{Engine, Input, Phase};
 use crate::daemon::{summary, view};
+use crate::domain::name::AccountName;
+use crate::ports::cloud::{ClockVerdict, ReadError, ReadTrouble};
+use crate::ports::meter::Happening;
 
 impl Engine {
     /// Tells the summaries whose time has come since the last sweep; none under a clock that cannot be believed.
@@ -29,6 +32,36 @@ impl Engine {
                     Err(error) => tracing::error!("no summary could be made for notifier {name}: {error}"),
                 }
             });
+        }
+    }
+
+    /// Counts a read that came back, and keeps what its answer told of the cloud's clock.
+    pub(super) fn note_read(&mut self, input: &Input) {
+        let (operation, account, failed, clock): (_, &AccountName, Option<&ReadError>, _) = match input {
+            Input::Looked { account, exchange, .. } => {
+                ("look", account, exchange.result.as_ref().err(), Some(exchange.clock))
+            }
+            Input::Listed { account, exchange, .. } => {
+                ("list", account, exchange.result.as_ref().err(), Some(exchange.clock))
+            }
+            Input::FoundOwn { account, found, .. } => ("find-own", account, found.as_ref().err(), None),
+            Input::Greeted { account, exchange, .. } => {
+                ("greet", account, exchange.result.as_ref().err(), Some(exchange.clock))
+            }
+            _ => return,
+        };
+        let result = match failed.map(|error| &error.trouble) {
+            None => "good",
+            Some(ReadTrouble::Keys) => "keys",
+            Some(ReadTrouble::Throttled(_)) => "throttled",
+            Some(ReadTrouble::Down) => "down",
+            Some(ReadTrouble::Odd) => "odd",
+        };
+        self.parts.meter.note(Happening::Read { operation, result });
+        if let (Some(ClockVerdict::Differs(difference)), Some(state)) =
+            (clock, self.book.accounts.get_mut(account))
+        {
+            state.difference = Some(difference);
         }
     }
 }

@@ -68,6 +68,7 @@ impl Engine {
         let config = config_text(&reload.settings);
         draft.turn.config = Some(StoredConfig { config, since: draft.now });
         self.parts.settings = reload.settings;
+        self.config_since = draft.now;
         match reload.cause {
             Cause::Configuration => {
                 self.parts.config_problem = None;

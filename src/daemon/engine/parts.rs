@@ -239,6 +239,8 @@ pub struct Beat {
     pub config_problem: Option<String>,
     /// What is wrong with calendar files.
     pub calendar_problem: Option<String>,
+    /// When this process took the configuration up that is in force.
+    pub config_since: Timestamp,
 }
 
 /// Why the engine ended.
