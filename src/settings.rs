@@ -276,12 +276,25 @@ pub struct Http {
     pub listen: Listen,
     /// Where the token is that a request must bring, if one is asked for.
     pub token: Option<SecretSource>,
+    /// How connections are encrypted, if they are.
+    pub tls: Option<Tls>,
+    /// The names and addresses that the `Host` of a request may have besides those of loopback, in small letters.
+    pub hosts: Vec<String>,
 }
 
-/// Where the listener listens: what is not of this machine cannot reach it.
+/// What a listener shows to those who connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The file of its certificates, PEM, its own first.
+    pub certificate: PathBuf,
+    /// Where its private key is, PEM.
+    pub key: SecretSource,
+}
+
+/// Where the listener listens: other machines reach it only with a token and TLS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Listen {
-    /// An address of loopback.
+    /// An address.
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),

@@ -30,6 +30,20 @@ pub struct SecretError {
 /// # Errors
 /// [`SecretError`] when it is not there, empty, too large, not text, or readable by others.
 pub fn fetch(source: &SecretSource) -> Result<SecretString, SecretError> {
+    let whole = fetch_lines(source)?;
+    let text = whole.expose_secret().trim();
+    if text.contains(char::is_whitespace) {
+        let (place, problem) = (source.to_string(), "it has spaces in it".into());
+        return Err(SecretError { place, problem, remedy: "put the key alone on one line".into() });
+    }
+    Ok(SecretString::from(text))
+}
+
+/// The same for a secret of several lines, such as a private key.
+///
+/// # Errors
+/// As [`fetch`], but for spaces.
+pub fn fetch_lines(source: &SecretSource) -> Result<SecretString, SecretError> {
     let failed = |problem: String, remedy: String| SecretError { place: source.to_string(), problem, remedy };
     let text = match source {
         SecretSource::Env(name) => environment::variable(name).ok_or_else(|| {
@@ -51,9 +65,8 @@ pub fn fetch(source: &SecretSource) -> Result<SecretString, SecretError> {
             })?
         }
     };
-    let text = text.trim();
-    if text.is_empty() || text.contains(char::is_whitespace) {
-        return Err(failed("it is empty or has spaces in it".into(), "put the key alone on one line".into()));
+    if text.trim().is_empty() {
+        return Err(failed("it is empty".into(), "put the key into it".into()));
     }
     Ok(SecretString::from(text))
 }

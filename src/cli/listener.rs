@@ -4,18 +4,21 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
 
 use super::run::outbox;
+use super::world;
 use crate::adapters::notify::spool;
 use crate::adapters::secrets;
 use crate::daemon::control::status_within;
 use crate::daemon::engine::Input;
 use crate::http::answers::{Sources, StatusFn};
 use crate::http::metrics::{Metrics, OnDisk};
-use crate::http::server::{Bound, Doorkeeper};
+use crate::http::server::{Bound, Doorkeeper, acceptor};
 use crate::ports::clock::Clock;
-use crate::settings::{Http, Listen, Settings};
+use crate::settings::{Http, Listen, Settings, Tls};
 
 /// How long the engine may take to answer: it answers between two turns.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
@@ -42,7 +45,14 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
             return;
         }
     };
-    let bound = match Bound::to(&http.listen).await {
+    let tls = match http.tls.as_ref().map(acceptor_of).transpose() {
+        Ok(tls) => tls,
+        Err(words) => {
+            tracing::error!("nothing listens at {shown}: {words}");
+            return;
+        }
+    };
+    let bound = match Bound::to(&http.listen, tls).await {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(
@@ -53,7 +63,7 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
     };
     let shown = bound.address().map_or(shown, |address| address.to_string());
     tracing::info!(http.listen = shown, "metrics and health are at {shown}");
-    let door = Doorkeeper::new(&http.listen, token);
+    let door = Doorkeeper::new(http, token);
     let path = watched.journal;
     let sources = Sources {
         metrics: watched.metrics,
@@ -66,6 +76,16 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
         }),
     };
     tokio::spawn(bound.serve(door, Arc::new(sources)));
+}
+
+/// What encrypts the connections.
+fn acceptor_of(tls: &Tls) -> Result<TlsAcceptor, String> {
+    world::choose_tls();
+    let certificates = std::fs::read(&tls.certificate).map_err(|error| {
+        format!("its certificate `{}` cannot be read: {error}", tls.certificate.display())
+    })?;
+    let key = secrets::fetch_lines(&tls.key).map_err(|error| format!("its key cannot be had: {error}"))?;
+    acceptor(&certificates, key.expose_secret().as_bytes())
 }
 
 fn status_of(inputs: mpsc::Sender<Input>) -> StatusFn {

@@ -14,12 +14,16 @@ use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, Hea
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
-use crate::settings::Listen;
+use crate::settings::{Http, Listen};
 
 /// The most connections at one time; others wait.
 const CONNECTIONS_MAX: usize = 64;
@@ -75,27 +79,32 @@ pub trait Answer: Send + Sync {
 pub struct Doorkeeper {
     /// The digest of the token that a request must bring, if one is asked for.
     token: Option<[u8; 32]>,
-    /// Whether the `Host` of a request must name this machine: a page in a browser here must not read it under another name.
-    checks_host: bool,
+    /// The names that the `Host` of a request may have besides those of loopback; `None` where it is not looked at. A page in a browser
+    /// must not read it under another name.
+    hosts: Option<Arc<[String]>>,
 }
 
 impl Doorkeeper {
     /// A doorkeeper for a place, who asks for the token with a digest (SHA-256) or for none.
     #[must_use]
-    pub fn new(listen: &Listen, token: Option<[u8; 32]>) -> Self {
-        Self { token, checks_host: matches!(listen, Listen::Tcp(_)) }
+    pub fn new(http: &Http, token: Option<[u8; 32]>) -> Self {
+        let Listen::Tcp(address) = &http.listen else { return Self { token, hosts: None } };
+        let mut hosts = http.hosts.clone();
+        // An address of its own is a name of its own.
+        hosts.extend((!address.ip().is_unspecified()).then(|| address.ip().to_string()));
+        Self { token, hosts: Some(hosts.into()) }
     }
 
     /// Why a request is turned away.
     fn refuses(&self, request: &Request<Incoming>) -> Option<(StatusCode, &'static str)> {
-        if self.checks_host {
+        if let Some(hosts) = &self.hosts {
             let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-            match host.map(is_here) {
+            match host.map(|host| is_one_of(host, hosts)) {
                 None => return Some((StatusCode::BAD_REQUEST, "the request names no host\n")),
                 Some(false) => {
                     return Some((
                         StatusCode::MISDIRECTED_REQUEST,
-                        "write localhost, 127.0.0.1 or [::1] as the host\n",
+                        "write localhost, 127.0.0.1, [::1] or one of `http.hosts` as the host\n",
                     ));
                 }
                 Some(true) => {}
@@ -111,20 +120,22 @@ impl Doorkeeper {
     }
 }
 
-/// Whether the host of a request, with or without a port, is this machine.
-fn is_here(host: &str) -> bool {
+/// Whether the host of a request, with or without a port, is loopback or one of some names in small letters.
+fn is_one_of(host: &str, hosts: &[String]) -> bool {
     let bare = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
         None => host.rsplit_once(':').map_or(host, |(name, _)| name),
     };
     let is_loopback = bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    is_loopback || bare.eq_ignore_ascii_case("localhost")
+    is_loopback
+        || bare.eq_ignore_ascii_case("localhost")
+        || hosts.iter().any(|name| name.eq_ignore_ascii_case(bare))
 }
 
 /// A listener that is bound.
 pub enum Bound {
-    /// On loopback.
-    Tcp(TcpListener),
+    /// On an address, encrypted or not.
+    Tcp(TcpListener, Option<TlsAcceptor>),
     /// On a Unix socket.
     Unix(UnixListener),
 }
@@ -134,9 +145,9 @@ impl Bound {
     ///
     /// # Errors
     /// When the system does not allow it.
-    pub async fn to(listen: &Listen) -> io::Result<Self> {
+    pub async fn to(listen: &Listen, tls: Option<TlsAcceptor>) -> io::Result<Self> {
         match listen {
-            Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            Listen::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?, tls)),
             Listen::Unix(path) => unix(path).map(Self::Unix),
         }
     }
@@ -145,7 +156,7 @@ impl Bound {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Tcp(listener, _) => listener.local_addr().ok(),
             Self::Unix(_) => None,
         }
     }
@@ -157,9 +168,13 @@ impl Bound {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let (door, pages) = (door.clone(), Arc::clone(&pages));
             let accepted = match &self {
-                Self::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                Self::Tcp(listener, tls) => listener.accept().await.map(|(stream, _)| {
+                    let tls = tls.clone();
                     tokio::spawn(async move {
-                        connection(stream, door, pages).await;
+                        match tls {
+                            Some(tls) => encrypted(&tls, stream, door, pages).await,
+                            None => connection(stream, door, pages).await,
+                        }
                         drop(place);
                     })
                 }),
@@ -187,6 +202,33 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     Ok(listener)
+}
+
+async fn encrypted(tls: &TlsAcceptor, stream: TcpStream, door: Doorkeeper, pages: Arc<dyn Answer>) {
+    match tokio::time::timeout(HEAD_LIMIT, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(stream, door, pages).await,
+        Ok(Err(error)) => tracing::debug!("a client of the HTTP listener did not speak TLS: {error}"),
+        Err(_) => tracing::debug!("a client of the HTTP listener was too slow to speak TLS"),
+    }
+}
+
+/// What encrypts the listener's connections: certificates (PEM, its own first) and their private key (PEM).
+///
+/// # Errors
+/// What is wrong with them.
+pub fn acceptor(certificates: &[u8], key: &[u8]) -> Result<TlsAcceptor, String> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
+    let chain = chain.map_err(|error| format!("the certificate cannot be read: {error}"))?;
+    if chain.is_empty() {
+        return Err("the certificate's file holds none in PEM".into());
+    }
+    // What a parser says of a private key is kept to itself.
+    let key =
+        PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is no private key in PEM".to_owned())?;
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let config =
+        config.map_err(|error| format!("the certificate and the key do not go together: {error}"))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn connection(
@@ -245,7 +287,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_are_taken_as_the_host() {
+    fn only_names_of_this_machine_and_those_that_are_allowed_are_taken_as_the_host() {
+        let hosts = ["mon.example".to_owned(), "fe80::1".to_owned()];
+        let is_here = |host: &str| is_one_of(host, &[]);
         for host in [
             "localhost",
             "LOCALHOST:7717",
@@ -269,5 +313,9 @@ mod tests {
         ] {
             assert!(!is_here(host), "{host}");
         }
+        for host in ["mon.example", "MON.example:7717", "[fe80::1]:7717"] {
+            assert!(is_one_of(host, &hosts) && !is_here(host), "{host}");
+        }
+        assert!(!is_one_of("other.mon.example", &hosts));
     }
 }

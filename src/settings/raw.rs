@@ -36,6 +36,15 @@ pub(super) struct File {
 pub(super) struct Http {
     pub(super) listen: Option<At<String>>,
     pub(super) token: Option<At<Secret>>,
+    pub(super) tls: Tls,
+    pub(super) hosts: Vec<At<String>>,
+}
+
+/// `tls` of `[http]`.
+#[derive(Debug, Default)]
+pub(super) struct Tls {
+    pub(super) certificate: Option<At<String>>,
+    pub(super) key: Option<At<Secret>>,
 }
 
 /// `[notify.NAME]`.

@@ -13,7 +13,7 @@ use super::bundle;
 use super::diagnostics::{Problem, did_you_mean};
 use super::raw::{
     Account, At, Calendar, Checks, File, Group, Heartbeat, Http, Limits, Log, Notify, Probe, Rule, Secret,
-    SecretPlace, Store,
+    SecretPlace, Store, Tls,
 };
 
 /// The largest configuration file, in bytes.
@@ -142,7 +142,16 @@ fn notify(table: &mut Table<'_, '_>) -> Notify {
 }
 
 fn http(table: &mut Table<'_, '_>) -> Http {
-    Http { listen: table.get("listen"), token: table.secret("token") }
+    Http {
+        listen: table.get("listen"),
+        token: table.secret("token"),
+        tls: table.single("tls", tls),
+        hosts: table.several("hosts"),
+    }
+}
+
+fn tls(table: &mut Table<'_, '_>) -> Tls {
+    Tls { certificate: table.get("certificate"), key: table.secret("key") }
 }
 
 fn heartbeat(table: &mut Table<'_, '_>) -> Heartbeat {

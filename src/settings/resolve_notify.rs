@@ -9,7 +9,7 @@ use super::diagnostics::Problem;
 use super::raw::{self, At};
 use super::resolve::{Resolver, remedy_for};
 use super::secret::SecretSource;
-use super::{Heartbeat, Http, Listen, Notify, NotifyKind};
+use super::{Heartbeat, Http, Listen, Notify, NotifyKind, Tls};
 use crate::domain::name::{GroupName, NotifyName, RuleName};
 use crate::domain::notice::{Interest, NoticeKind, Urgency};
 use crate::domain::summary::SummaryTime;
@@ -250,32 +250,67 @@ impl Resolver<'_> {
             }
             return None;
         };
-        let remedy = "write `127.0.0.1:7717`, `[::1]:7717` or `unix:/run/sunup/http.sock`";
-        let place = match listen.value.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') => Listen::Unix(PathBuf::from(path)),
-            Some(_) => {
-                let title = format!("`{}` is no place to listen", listen.value);
-                self.error(&listen, title, "the path is not a full one", remedy);
-                return None;
-            }
-            None => match listen.value.parse::<SocketAddr>() {
-                Ok(address) if address.ip().is_loopback() => Listen::Tcp(address),
-                Ok(address) => {
-                    let title = format!("`{}` can be reached from other machines", address.ip());
-                    let cause = "what is told there is for this machine alone";
-                    let remedy = format!("{remedy}, and let a proxy with TLS pass it on");
-                    self.error(&listen, title, cause, &remedy);
-                    return None;
-                }
-                Err(_) => {
-                    let title = format!("`{}` is no place to listen", listen.value);
-                    self.error(&listen, title, "it is no address with a port", remedy);
-                    return None;
-                }
-            },
-        };
+        let place = self.listen(&listen)?;
+        let is_far = matches!(&place, Listen::Tcp(address) if !address.ip().is_loopback());
+        let (has_token, has_tls) = (raw.token.is_some(), raw.tls.certificate.is_some());
+        if is_far && !(has_token && has_tls) {
+            let title = format!("`{}` can be reached from other machines", listen.value);
+            let cause = "whoever asks there must bring a token, over TLS";
+            let remedy = "add `token = { credential = \"NAME\" }` and `tls = { certificate = \"/path\", key = { credential = \"NAME\" } }`, \
+                          or write `127.0.0.1:7717`, `[::1]:7717` or `unix:/run/sunup/http.sock`";
+            self.error(&listen, title, cause, remedy);
+        }
         let token = raw.token.and_then(|token| self.secret("token", token));
-        Some(Http { listen: place, token })
+        let tls = self.tls(&listen, raw.tls);
+        let hosts = raw.hosts.into_iter().map(|host| host.value.to_lowercase()).collect();
+        Some(Http { listen: place, token, tls, hosts })
+    }
+
+    fn listen(&mut self, listen: &At<String>) -> Option<Listen> {
+        let remedy = "write `127.0.0.1:7717`, `[::1]:7717` or `unix:/run/sunup/http.sock`";
+        let title = || format!("`{}` is no place to listen", listen.value);
+        match listen.value.strip_prefix("unix:") {
+            Some(path) if path.starts_with('/') => Some(Listen::Unix(PathBuf::from(path))),
+            Some(_) => {
+                self.error(listen, title(), "the path is not a full one", remedy);
+                None
+            }
+            None => {
+                let address = listen.value.parse::<SocketAddr>().ok();
+                if address.is_none() {
+                    self.error(listen, title(), "it is no address with a port", remedy);
+                }
+                address.map(Listen::Tcp)
+            }
+        }
+    }
+
+    fn tls(&mut self, listen: &At<String>, raw: raw::Tls) -> Option<Tls> {
+        let remedy = "write `tls = { certificate = \"/path\", key = { credential = \"NAME\" } }`";
+        match (raw.certificate, raw.key) {
+            (Some(certificate), Some(key)) => {
+                if !certificate.value.starts_with('/') {
+                    let title = format!("`{}` is no full path", certificate.value);
+                    self.error(&certificate, title, "it must be found wherever the program is run", remedy);
+                }
+                let key = self.secret("key", key)?;
+                Some(Tls { certificate: PathBuf::from(certificate.value), key })
+            }
+            (None, None) => None,
+            (Some(at), None) => {
+                self.error(&at, "`tls` has no `key`".into(), "nobody could be shown who this is", remedy);
+                None
+            }
+            (None, Some(_)) => {
+                self.error(
+                    listen,
+                    "`tls` has no `certificate`".into(),
+                    "nobody could be shown who this is",
+                    remedy,
+                );
+                None
+            }
+        }
     }
 
     pub(super) fn heartbeat(&mut self, raw: raw::Heartbeat) -> Option<Heartbeat> {
@@ -404,7 +439,16 @@ mod tests {
                 "cannot be the name of a notifier",
             ),
             ("[http]\nlisten = \"0.0.0.0:7717\"\n", "can be reached from other machines"),
-            ("[http]\nlisten = \"10.0.0.1:7717\"\n", "a proxy with TLS"),
+            ("[http]\nlisten = \"10.0.0.1:7717\"\n", "must bring a token, over TLS"),
+            ("[http]\nlisten = \"127.0.0.1:1\"\ntls = { certificate = \"/x\" }\n", "`tls` has no `key`"),
+            (
+                "[http]\nlisten = \"127.0.0.1:1\"\ntls = { certificate = \"x\", key = { env = \"K\" } }\n",
+                "no full path",
+            ),
+            (
+                "[http]\nlisten = \"127.0.0.1:1\"\ntls = { key = { env = \"K\" } }\n",
+                "`tls` has no `certificate`",
+            ),
             ("[http]\nlisten = \"7717\"\n", "is no place to listen"),
             ("[http]\nlisten = \"localhost:7717\"\n", "no address with a port"),
             ("[http]\nlisten = \"unix:run/x\"\n", "not a full one"),

@@ -211,3 +211,67 @@ fn a_unix_socket_needs_no_host_and_is_for_the_group_alone() {
     assert_eq!(status(&answer), "200");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
 }
+
+#[test]
+fn other_machines_reach_it_only_over_tls_with_a_token_and_under_a_name_that_is_allowed() {
+    let bench = Bench::new(&[]);
+    let groups = "[groups.web]\nservers = [\"1001\"]\n";
+    let open = format!("{groups}[http]\nlisten = \"0.0.0.0:0\"\n");
+    for lacking in ["", "token = { env = \"T\" }\n"] {
+        bench.configure(&format!("{open}{lacking}"));
+        let refused = bench.shown_with(&["check"], 78);
+        assert!(
+            refused.contains("can be reached from other machines") && refused.contains("tls = "),
+            "{refused}"
+        );
+    }
+    let made = rcgen::generate_simple_self_signed(vec!["mon.example".into()]).unwrap();
+    let (certificate, key) = (bench.path("tls.pem"), bench.path("tls.key"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    bench.configure(&format!(
+        "{open}token = {{ env = \"TOKEN\" }}\nhosts = [\"Mon.example\"]\ntls = {{ certificate = \"{}\", key = {{ file = \"{}\" }} }}\n",
+        certificate.display(),
+        key.display()
+    ));
+    let _daemon = bench.daemon_by(&["env"], &[("TOKEN", "token-0123456789")]);
+    let port = until("it listens", || {
+        let log = bench.daemon_log();
+        let (_, rest) = log.split_once("metrics and health are at ")?;
+        Some(rest.split(['"', ' ', '\n']).next()?.rsplit(':').next()?.to_owned())
+    });
+    let address = format!("127.0.0.1:{port}");
+    let encrypted = |host: &str, token: &str| {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(made.cert.der().clone()).unwrap();
+        let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "mon.example".try_into().unwrap();
+        let client = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+        let stream = TcpStream::connect(&address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut stream = rustls::StreamOwned::new(client, stream);
+        let request = format!(
+            "GET /healthz HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut heard = Vec::new();
+        let _ = stream.read_to_end(&mut heard);
+        status(&String::from_utf8_lossy(&heard)).to_owned()
+    };
+
+    assert_eq!(encrypted("mon.example", "token-0123456789"), "200");
+    assert_eq!(encrypted("MON.EXAMPLE:7717", "token-0123456789"), "200");
+    assert_eq!(encrypted("mon.example", "token-0123456780"), "401");
+    assert_eq!(encrypted("other.example", "token-0123456789"), "421");
+    assert_eq!(
+        status(&get(&address, "/healthz", "Authorization: Bearer token-0123456789\r\n")),
+        "none",
+        "in the clear"
+    );
+}
