@@ -65,6 +65,9 @@ struct Common {
     /// Results as JSON Lines
     #[arg(long, global = true)]
     json: bool,
+    /// Only results and errors: no words about them, no progress
+    #[arg(long, short, global = true)]
+    quiet: bool,
     /// The daemon's control socket [default: $SUNUP_SOCKET, or /run/sunup/control.sock]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -128,6 +131,9 @@ enum Command {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.common.quiet {
+        show::be_quiet();
+    }
     let done = match cli.command {
         Command::Run(options) => run::main(&cli.common, &options),
         Command::Demo(options) => demo::main(&options),

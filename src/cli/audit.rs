@@ -45,6 +45,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         let what = format!("there is no journal at {}; name one with --journal", path.display());
         return Err(Exit::Unavailable.with(what));
     }
+    let busy = show::Busy::new("reading the journal and judging it");
     let (records, configurations, covered) = runtime
         .block_on(async {
             let records = journal::read(&path).await?;
@@ -65,6 +66,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         history.faults = log.faults;
     }
     let verdict = judge(&history);
+    drop(busy);
     print(common, &verdict);
     Ok(if verdict.violations.is_empty() { Exit::Done } else { Exit::NotDone })
 }

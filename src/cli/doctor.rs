@@ -88,7 +88,9 @@ impl Finding {
 
 pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let busy = show::Busy::new("looking at keys, clock, journal, unit and network");
     let (configured, found) = runtime.block_on(examine(common));
+    drop(busy);
     for finding in &found {
         finding.print(common);
     }

@@ -305,7 +305,7 @@ struct Progress {
 
 impl Progress {
     fn new(common: &Common, id: i64) -> Self {
-        let terminal = std::io::stderr().is_terminal() && !common.json;
+        let terminal = show::is_watched() && !common.json;
         let bars = terminal.then(MultiProgress::new);
         Self { id, json: common.json, bars, lines: BTreeMap::new(), waits: String::new() }
     }

@@ -81,10 +81,12 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         return against::print(common, &settings, options, other, stretch);
     }
     let most = if options.ics { FEED_MAX } else { SHOWN_MAX };
+    let busy = show::Busy::new("planning");
     let mut found = explained_first(&rules, stretch.from, stretch.to, most);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let overrides = runtime.block_on(pause::known(common, &settings));
     overrides.strike(&mut found, |rule| settings.rules.get(rule));
+    drop(busy);
     if found.len() > most {
         found.truncate(most);
         show::word(&format!("only the first {most} are shown; name an earlier end with --to"));

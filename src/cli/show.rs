@@ -1,8 +1,11 @@
 //! Words and tables for people, and JSON Lines for programs.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::ProgressBar;
 use unicode_width::UnicodeWidthStr;
 
 use crate::adapters::environment;
@@ -12,9 +15,55 @@ pub(super) fn line(text: &str) {
     let _ = writeln!(anstream::stdout(), "{text}");
 }
 
-/// Prints words about a result on standard error.
+/// Whether only results and errors are wanted.
+static QUIET: AtomicBool = AtomicBool::new(false);
+
+/// From now on only results and errors are printed.
+pub(super) fn be_quiet() {
+    QUIET.store(true, Ordering::Relaxed);
+}
+
+fn is_quiet() -> bool {
+    QUIET.load(Ordering::Relaxed)
+}
+
+/// Prints words about a result on standard error, unless only results are wanted.
 pub(super) fn word(text: &str) {
+    if !is_quiet() {
+        always(text);
+    }
+}
+
+/// Prints on standard error what must be read: an error, a question.
+pub(super) fn always(text: &str) {
     let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+/// Whether people look on: progress is shown on a terminal alone.
+pub(super) fn is_watched() -> bool {
+    std::io::stderr().is_terminal() && !is_quiet()
+}
+
+/// Shows on a terminal that something takes its time, until it is dropped.
+pub(super) struct Busy(Option<ProgressBar>);
+
+impl Busy {
+    /// With words for what goes on.
+    pub(super) fn new(text: &str) -> Self {
+        Self(is_watched().then(|| {
+            let bar = ProgressBar::new_spinner().with_message(text.to_owned());
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        }))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Prints an error with its causes, once.
@@ -27,7 +76,7 @@ pub(super) fn problem(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    word(&format!("sunup: {text}"));
+    always(&format!("sunup: {text}"));
 }
 
 /// `1 server`, `2 servers`.

@@ -117,3 +117,24 @@ fn the_demo_survives_its_own_faults_and_ends_by_itself() {
         "{summary}"
     );
 }
+
+#[test]
+fn quiet_leaves_results_and_errors_alone() {
+    let bench = Bench::new(&[]);
+    bench.configure(
+        "[groups.web]\nservers = [\"1001\"]\n[rules.far]\nat = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n",
+    );
+    let of = |arguments: &[&str]| {
+        let output = bench.output(arguments);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (text(output.stdout), text(output.stderr))
+    };
+
+    let (out, words) = of(&["plan", "--from", "2098-12-31", "--to", "2099-02-01"]);
+    let (quiet, none) = of(&["plan", "--from", "2098-12-31", "--to", "2099-02-01", "--quiet"]);
+
+    assert!(words.contains("zone data") && out.contains("far"), "{out}{words}");
+    assert_eq!((quiet, none), (out, String::new()));
+    let (_, error) = of(&["-q", "history", "99"]);
+    assert!(error.contains("there is no run 99") || error.contains("journal"), "{error}");
+}
