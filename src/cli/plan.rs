@@ -73,8 +73,10 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let now = SystemClock.now();
     let stretch = stretch(options, &zone, now)?;
     let rules = chosen(&settings, options)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let overrides = runtime.block_on(pause::known(common, &settings));
     if options.week {
-        week::print(&settings, options, &zone, stretch.from, common.json);
+        week::print((&settings, &overrides), options, &zone, stretch.from, common.json);
         return Ok(Exit::Done);
     }
     if let Some(other) = &options.against {
@@ -83,8 +85,6 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let most = if options.ics { FEED_MAX } else { SHOWN_MAX };
     let busy = show::Busy::new("planning");
     let mut found = explained_first(&rules, stretch.from, stretch.to, most);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let overrides = runtime.block_on(pause::known(common, &settings));
     overrides.strike(&mut found, |rule| settings.rules.get(rule));
     drop(busy);
     if found.len() > most {

@@ -320,6 +320,12 @@ impl Overrides {
         self.0.iter().filter(|one| one.holds_rules()).filter(of_group).find(|one| one.covers(due))
     }
 
+    /// The keeps of a group, those that have ended too.
+    pub fn keeps_of<'a>(&'a self, group: &'a GroupName) -> impl Iterator<Item = &'a Override> {
+        let is_its = move |one: &&Override| matches!(&one.scope, Scope::Group(name) if name == group);
+        self.0.iter().filter(|one| matches!(one.kind, Kind::Keep { .. })).filter(is_its)
+    }
+
     /// What pauses all that a rule does at a moment: a pause of the rule, or of each of its groups.
     #[must_use]
     pub fn of_rule(&self, rule: &Rule, due: Timestamp) -> Option<&Override> {

@@ -10,6 +10,7 @@ use crate::cli::show;
 use crate::daemon::view;
 use crate::domain::calendar::Calendars;
 use crate::domain::name::GroupName;
+use crate::domain::overrides::Overrides;
 use crate::settings::{Settings, uptime};
 
 /// How many days are shown.
@@ -33,17 +34,24 @@ struct Day {
     holiday: Option<String>,
 }
 
-pub(super) fn print(settings: &Settings, options: &Options, zone: &TimeZone, from: Timestamp, json: bool) {
+pub(super) fn print(
+    known: (&Settings, &Overrides),
+    options: &Options,
+    zone: &TimeZone,
+    from: Timestamp,
+    json: bool,
+) {
+    let settings = known.0;
     let wanted = |name: &&GroupName| options.group.as_deref().is_none_or(|wanted| name.as_str() == wanted);
     let groups: Vec<&GroupName> = settings.groups.keys().filter(wanted).collect();
     let first = zone.to_datetime(from).date();
     if json {
-        show::lines(groups.iter().flat_map(|group| as_json(settings, group, zone, first)));
+        show::lines(groups.iter().flat_map(|group| as_json(known, group, zone, first)));
         return;
     }
     let columns = show::columns();
     let weeks: Vec<(&GroupName, Vec<Day>)> =
-        groups.into_iter().map(|group| (group, days(settings, group, zone, first))).collect();
+        groups.into_iter().map(|group| (group, days(known, group, zone, first))).collect();
     let words = weeks.iter().flat_map(|(_, days)| days.iter().map(|day| show::width(&in_words(day, zone))));
     let widest = words.max().unwrap_or(0);
     let room = |cells: i64| columns.saturating_sub(LABEL + 2 + usize::try_from(cells).unwrap_or(0));
@@ -65,6 +73,9 @@ pub(super) fn print(settings: &Settings, options: &Options, zone: &TimeZone, fro
     }
     lines.pop();
     show::lines(lines);
+    for one in known.1.in_force() {
+        show::word(&one.words(zone));
+    }
 }
 
 /// The hours above the strips; a name that is too long for its place has a line of its own.
@@ -81,11 +92,17 @@ fn ruler(group: &GroupName, cells: i64, hours: i64) -> String {
     }
 }
 
-fn days(settings: &Settings, group: &GroupName, zone: &TimeZone, first: Date) -> Vec<Day> {
+fn days(
+    (settings, overrides): (&Settings, &Overrides),
+    group: &GroupName,
+    zone: &TimeZone,
+    first: Date,
+) -> Vec<Day> {
     let midnight = |date: Date| zone.to_zoned(date.at(0, 0, 0, 0)).ok().map(|zoned| zoned.timestamp());
     let calendars = calendars_of(settings, group);
     let whole = midnight(first).zip(first.checked_add(DAYS.days()).ok().and_then(midnight));
-    let up = whole.map(|(from, to)| uptime::of_group(settings, group, from, to)).unwrap_or_default();
+    let up =
+        whole.map(|(from, to)| uptime::of_group(settings, overrides, group, from, to)).unwrap_or_default();
     let mut days = Vec::new();
     for offset in 0..DAYS {
         let Ok(date) = first.checked_add(offset.days()) else { break };
@@ -174,8 +191,8 @@ fn hours(day: &Day, begin: Timestamp, end: Timestamp, zone: &TimeZone) -> String
     }
 }
 
-fn as_json(settings: &Settings, group: &GroupName, zone: &TimeZone, first: Date) -> Vec<String> {
-    let days = days(settings, group, zone, first);
+fn as_json(known: (&Settings, &Overrides), group: &GroupName, zone: &TimeZone, first: Date) -> Vec<String> {
+    let days = days(known, group, zone, first);
     let line = |day: Day| {
         let up: Vec<[String; 2]> = day
             .up
