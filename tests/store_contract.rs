@@ -91,6 +91,7 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
     gives_a_reason_to_what_ended_as_it_was_claimed(open().await.as_ref()).await;
     withdraws_what_lies_after_a_trusted_now(open().await.as_ref()).await;
     remembers_what_is_worth_another_look(open().await.as_ref()).await;
+    overrides::that_a_wrong_clock_ended_hold_again(open().await.as_ref()).await;
     overrides::are_kept_until_long_after_their_end(open().await.as_ref()).await;
     left_running::is_remembered_until_it_is_not_so(open().await.as_ref()).await;
     overrides::and_configurations_are_part_of_the_past(open().await.as_ref()).await;

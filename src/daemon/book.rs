@@ -401,7 +401,8 @@ impl Book {
 
     /// Takes back what a wrong clock decided, as the journal did.
     pub(super) fn take_back(&mut self, draft: &mut Draft, withdrawn: Withdrawn) {
-        let Withdrawn { runs, misses, reopened, kept } = withdrawn;
+        let Withdrawn { runs, misses, reopened, overrides, kept } = withdrawn;
+        self.overrides.reopen(&overrides);
         for run in &runs {
             self.runs.remove(run);
         }
@@ -411,15 +412,23 @@ impl Book {
             }
         }
         self.kept.extend(kept);
-        if !runs.is_empty() || misses > 0 {
+        if !runs.is_empty() || misses > 0 || !overrides.is_empty() {
+            let again = match overrides.len() {
+                0 => String::new(),
+                count => format!(" Overrides that it had ended hold again: {count}."),
+            };
             let text = format!(
                 "a wrong clock had gone ahead: {} runs and {misses} records of missed moments that lie after {} are taken back, \
-                 and those moments come again.",
+                 and those moments come again.{again}",
                 runs.len(),
                 draft.now
             );
+            let again = match overrides.len() {
+                0 => String::new(),
+                count => format!(" 그 시계가 끝낸 예외 {count}건이 다시 적용됩니다."),
+            };
             let ko = format!(
-                "시계가 잘못 앞서가 있었습니다. {} 이후의 실행 {}건과 놓침 기록 {misses}건을 되돌렸고, 그 시각들은 다시 옵니다.",
+                "시계가 잘못 앞서가 있었습니다. {} 이후의 실행 {}건과 놓침 기록 {misses}건을 되돌렸고, 그 시각들은 다시 옵니다.{again}",
                 draft.now,
                 runs.len()
             );

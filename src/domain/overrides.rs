@@ -302,6 +302,11 @@ impl Overrides {
             .collect()
     }
 
+    /// Puts those in force again that a wrong clock ended.
+    pub fn reopen(&mut self, ids: &[OverrideId]) {
+        self.0.iter_mut().filter(|one| ids.contains(&one.id)).for_each(|one| one.ended = None);
+    }
+
     /// When the next one ends by itself.
     #[must_use]
     pub fn next_end(&self) -> Option<Timestamp> {

@@ -356,6 +356,8 @@ pub struct Withdrawn {
     pub misses: u64,
     /// Rules that had been decided too far, and up to which moment they are decided now.
     pub reopened: Vec<(RuleName, Timestamp)>,
+    /// Overrides that are in force again: by the right clock their time is not up, and nothing was asked at their end.
+    pub overrides: Vec<OverrideId>,
     /// Runs that stay although they lie after that: something was asked for them.
     pub kept: BTreeSet<(RuleName, Timestamp, Action)>,
 }
@@ -533,7 +535,7 @@ pub trait Store: Send + Sync {
     async fn run(&self, id: RunId) -> Result<Option<(RunRecord, Vec<AttemptRecord>)>, StoreError>;
 
     /// Takes back what a wrong clock decided for moments after `now`, which is a clock that can be believed: runs that are due
-    /// later and for which nothing was asked, and misses of later moments. They are marked, never deleted, and their
+    /// later and for which nothing was asked, misses of later moments, and ends of overrides. They are marked, never deleted, and their
     /// occurrences are open again; covered marks move back accordingly. All of it or nothing, durable when this returns.
     async fn withdraw(&self, now: Timestamp) -> Result<Withdrawn, StoreError>;
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use sunup::domain::hash::stable;
 use sunup::domain::name::{Action, AttemptId, GroupName, OverrideId, RuleName, RunId, ServerId};
 use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
-use sunup::domain::overrides::{Override, Scope};
+use sunup::domain::overrides::{Ended, Override, Scope};
 use sunup::ports::store::{
     AttemptRecord, Claim, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange,
     OpenRun, Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig,
@@ -276,10 +276,21 @@ impl Held {
             self.attempts.values().flat_map(|attempt| attempt.targets.iter().map(|(run, _)| *run)).collect();
         for (id, row) in &mut self.runs {
             let touched = row.targets.values().any(|record| record.target.progress.asked == Asked::Yes);
-            let by_rule = matches!(row.head.origin, Origin::Rule(_));
+            let by_rule = matches!(row.head.origin, Origin::Rule(_) | Origin::Keep { .. });
             if by_rule && row.withdrawn.is_none() && row.head.due > now && !asked.contains(id) && !touched {
                 row.withdrawn = Some(now);
                 withdrawn.runs.push(*id);
+            }
+        }
+        let stands = |id: OverrideId| {
+            let mut runs = self.runs.values().filter(|row| row.withdrawn.is_none());
+            runs.any(|row| matches!(&row.head.origin, Origin::Keep { id: keep, .. } if *keep == id))
+        };
+        for one in self.overrides.values_mut() {
+            let expired = matches!(&one.ended, Some((at, Ended::Expired)) if *at > now);
+            if expired && one.until > now && !stands(one.id) {
+                one.ended = None;
+                withdrawn.overrides.push(one.id);
             }
         }
         let mut reopened: BTreeMap<RuleName, Timestamp> = BTreeMap::new();

@@ -425,3 +425,21 @@ async fn a_late_end_of_a_keep_is_judged_by_what_became_of_each_server() {
 
     assert_eq!(world.told().await, ["end of keep 1 by kim partial: 1001 skipped, 1002 missed"]);
 }
+
+#[tokio::test]
+async fn a_keep_that_a_wrong_clock_ended_holds_again_once_the_clock_is_right() {
+    let mut world = evening(NIGHT);
+    run_with(&mut world, 10, vec![keep_on("web", "22:00:00")]).await;
+    // Four hours ahead, and nothing that tells the time contradicts it: the keep expires, and what it would have held back is not due yet.
+    world.set_clock(4 * 3600);
+    world.run(60).await;
+    world.set_clock(-4 * 3600);
+
+    world.run(3 * 3600).await;
+
+    let of_web: Vec<String> = world.asked().into_iter().filter(|line| line.contains("1001")).collect();
+    assert_eq!(of_web, ["22:00:00 stop 1001 1002"], "{:?}", world.asked());
+    assert!(
+        world.notices().iter().any(|notice| notice.contains("Overrides that it had ended hold again: 1."))
+    );
+}

@@ -2,9 +2,9 @@
 
 use sunup::domain::name::{Action, OverrideId};
 use sunup::domain::overrides::{Ended, Kind, Override, Scope, Then};
-use sunup::ports::store::{ConfigText, Entry, HistoryQuery, Store, StoreError, StoredConfig, Turn};
+use sunup::ports::store::{ConfigText, Entry, HistoryQuery, Origin, Store, StoreError, StoredConfig, Turn};
 
-use crate::{asking, at, claimed, turn};
+use crate::{asking, at, claim, claimed, turn};
 
 fn pause(id: i64, scope: &str, name: &str) -> Override {
     Override {
@@ -127,4 +127,39 @@ pub(crate) async fn and_configurations_are_part_of_the_past(store: &dyn Store) {
     assert_eq!(config(0).await, None);
     assert_eq!(config(1999).await, Some(("a".into(), at(1), Some(at(2000)))));
     assert_eq!(config(2000).await, Some(("b".into(), at(2000), None)));
+}
+
+pub(crate) async fn that_a_wrong_clock_ended_hold_again(store: &dyn Store) {
+    let until = |id, name, until| Override { until: at(until), ..pause(id, "rule", name) };
+    let keep = Kind::Keep { forbids: Action::Stop, then: Then::Act };
+    let made = vec![
+        until(1, "expired", 5000),
+        until(2, "lifted", 5000),
+        until(3, "over", 900),
+        Override { kind: keep, ..pause(4, "group", "web") },
+        Override { kind: keep, ..pause(5, "group", "db") },
+    ];
+    let ended = |one: &Override| {
+        let how = if one.id.0 == 2 { Ended::Lifted("lee".into()) } else { Ended::Expired };
+        Override { ended: Some((if one.id.0 == 3 { at(900) } else { at(6000) }, how)), ..one.clone() }
+    };
+    store.record(&Turn { overrides: made.clone(), ..turn(0) }).await.unwrap();
+    let overrides_ended: Vec<Override> = made.iter().map(ended).collect();
+    store.record(&Turn { overrides_ended, ..turn(6000) }).await.unwrap();
+    // What followed the keep of web was asked for; what followed that of db was not.
+    let mut following = claim("x", 6000, &["1001"]);
+    following.head.origin = Origin::Keep { id: OverrideId(4), who: "kim".into() };
+    let mut unasked = claim("x", 6000, &["1002"]);
+    unasked.head.origin = Origin::Keep { id: OverrideId(5), who: "kim".into() };
+    let claims = vec![following, unasked];
+    let claimed = store.record(&Turn { claims, ..turn(6000) }).await.unwrap().claimed;
+    let (change, intent) = asking(claimed[0].unwrap(), "1001", 1, 0);
+    store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(6000) }).await.unwrap();
+
+    let withdrawn = store.withdraw(at(1000)).await.unwrap();
+
+    assert_eq!(withdrawn.runs, [claimed[1].unwrap()]);
+    assert_eq!(withdrawn.overrides, [OverrideId(1), OverrideId(5)]);
+    let in_force = store.overrides().await.unwrap().into_iter().filter(|one| one.ended.is_none());
+    assert_eq!(in_force.map(|one| one.id.0).collect::<Vec<_>>(), [1, 5]);
 }

@@ -7,7 +7,7 @@ use sqlx::{Connection, Row};
 
 use super::SqliteStore;
 use super::record::{BEGIN, Failure, Tx, micros};
-use crate::domain::name::{Action, RuleName, RunId};
+use crate::domain::name::{Action, OverrideId, RuleName, RunId};
 use crate::ports::store::{StoreError, Withdrawn};
 
 /// Covered marks stand just before what is open again.
@@ -30,7 +30,7 @@ pub(super) async fn withdraw(store: &SqliteStore, now: Timestamp) -> Result<With
 async fn write(tx: &mut Tx<'_>, now: i64) -> Result<Withdrawn, Failure> {
     let mut withdrawn = Withdrawn::default();
     let runs = sqlx::query(
-        "UPDATE runs SET withdrawn = ?1 WHERE rule IS NOT NULL AND withdrawn IS NULL AND due > ?1 \
+        "UPDATE runs SET withdrawn = ?1 WHERE (rule IS NOT NULL OR keep IS NOT NULL) AND withdrawn IS NULL AND due > ?1 \
          AND NOT EXISTS (SELECT 1 FROM attempt_targets t WHERE t.run = runs.id) \
          AND NOT EXISTS (SELECT 1 FROM targets t WHERE t.run = runs.id AND json_extract(t.progress, '$.asked')) \
          RETURNING id",
@@ -39,6 +39,16 @@ async fn write(tx: &mut Tx<'_>, now: i64) -> Result<Withdrawn, Failure> {
     .fetch_all(&mut **tx)
     .await?;
     withdrawn.runs = runs.iter().map(|row| RunId(row.get("id"))).collect();
+    // One whose end had an effect has ended, whatever clock it went by.
+    let overrides = sqlx::query(
+        "UPDATE overrides SET ended = NULL WHERE ended > ?1 AND until > ?1 AND lifted_by IS NULL \
+         AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.keep = overrides.id AND r.withdrawn IS NULL) RETURNING id",
+    )
+    .bind(now)
+    .fetch_all(&mut **tx)
+    .await?;
+    withdrawn.overrides = overrides.iter().map(|row| OverrideId(row.get("id"))).collect();
+    withdrawn.overrides.sort_unstable();
     let mut reopened = misses(tx, now, &mut withdrawn.misses).await?;
     let marks = sqlx::query("SELECT rule FROM marks WHERE until > ?").bind(now).fetch_all(&mut **tx).await?;
     for row in &marks {

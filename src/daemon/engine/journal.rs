@@ -67,7 +67,12 @@ impl Engine {
                 of_rule.for_each(|mark| mark.until = mark.until.min(*until));
             }
         }
+        let holds_again = !withdrawn.overrides.is_empty();
         self.book.take_back(draft, withdrawn);
+        // What a keep that holds again had held back is made up for when it really ends.
+        if let Some(query) = self.book.kept_before().filter(|_| holds_again) {
+            self.book.learn_kept(&self.parts.store.history(&query).await?);
+        }
         Ok(())
     }
 
