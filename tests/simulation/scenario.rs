@@ -364,6 +364,8 @@ fn events(
             events.push((at, event(chance, servers, groups, rules.len())));
         }
     }
+    // A month whose only server is deleted on its first days would prove nothing.
+    events.retain(|(at, event)| !matches!(event, Event::Delete { .. }) || *at >= days * DAY / 2);
     events.sort_by_key(|(at, _)| *at);
     events
 }
