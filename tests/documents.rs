@@ -130,6 +130,88 @@ fn every_key_that_is_read_is_documented() {
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:?}");
 }
 
+/// A whole configuration in which each table has what it must have, with a line more in one of them. Some keys go with some kinds alone, so
+/// there is more than one.
+fn configurations(table: &str, line: &str) -> Vec<String> {
+    let rest = "[groups.other]\nservers = [\"1\"]\n";
+    let whole = |tables: &[(&str, &str)]| {
+        let mut text = String::new();
+        for (name, body) in tables {
+            let more = if *name == table { line } else { "" };
+            let head = if *name == "Top" { String::new() } else { format!("[{name}]\n") };
+            text.push_str(&format!("{head}{body}{more}\n"));
+        }
+        text + rest
+    };
+    let start = ("Top", "timezone = \"UTC\"\n");
+    let account = ("accounts.NAME", "region = \"KR\"\n");
+    let group = ("groups.NAME", "vpc = \"75\"\n");
+    let calendar = ("calendars.NAME", "");
+    let limits = [("limits", ""), ("checks", ""), ("store", ""), ("log", "")];
+    let kinds = [
+        ("cron = \"0 9 * * *\"\nstart = [\"NAME\"]\n", "kind = \"slack\"\nurl = { env = \"U\" }\n"),
+        (
+            "hours = \"MON-FRI 09:00-18:00\"\nrun = [\"NAME\"]\nexcept = [\"NAME\"]\n",
+            "kind = \"command\"\ncommand = [\"/m\"]\n",
+        ),
+    ];
+    kinds
+        .into_iter()
+        .map(|(rule, notify)| {
+            let mut tables = vec![start, account, group, calendar, ("rules.NAME", rule)];
+            tables.extend(limits);
+            tables.extend([("notify.NAME", notify), ("heartbeat", "url = { env = \"H\" }\n")]);
+            tables.push(("http", "listen = \"127.0.0.1:1\"\n"));
+            whole(&tables)
+        })
+        .collect()
+}
+
+#[test]
+fn every_default_in_the_page_of_the_configuration_is_that_of_the_program() {
+    let page = text("docs/configuration.md");
+    let settings = |text: &str| {
+        let read = Settings::read(text).ok()?.settings;
+        Some(Settings { text: String::new(), ..read })
+    };
+    let (mut table, mut compared) = (String::new(), Vec::new());
+    for line in page.lines() {
+        if let Some(head) = line.strip_prefix("## ") {
+            let named = head.split("`[").nth(1).and_then(|rest| rest.split(']').next());
+            table = named.unwrap_or(head).to_owned();
+        }
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [_, keys, default, ..] = cells.as_slice() else { continue };
+        let default = default.trim_matches('`');
+        let is_length = default.len() > 1
+            && default[..default.len() - 1].chars().all(|c| c.is_ascii_digit())
+            && default.ends_with(['s', 'm', 'h', 'd']);
+        let value = if is_length { format!("\"{default}\"") } else { default.to_owned() };
+        // Words tell defaults that are no values; of a site the environment decides where the file says nothing.
+        let is_value = toml::from_str::<toml::Table>(&format!("x = {value}")).is_ok();
+        if !keys.starts_with('`') || !is_value || *keys == "`site`" {
+            continue;
+        }
+        for key in keys.split(", ").map(|key| key.trim_matches('`')) {
+            let said = configurations(&table, &format!("{key} = {value}"));
+            let unsaid = configurations(&table, "");
+            let pairs = said.iter().zip(&unsaid);
+            let both: Vec<_> =
+                pairs.filter_map(|(said, unsaid)| Some((settings(said)?, settings(unsaid)?))).collect();
+            assert!(
+                !both.is_empty(),
+                "`{key} = {value}` is not valid in [{table}]: {:#?}",
+                Settings::read(&said[0])
+            );
+            for (said, unsaid) in both {
+                assert_eq!(said, unsaid, "`{key}` of [{table}] is not {value} where nothing is said");
+            }
+            compared.push(key.to_owned());
+        }
+    }
+    assert!(compared.len() >= 35, "{} were compared: {compared:?}", compared.len());
+}
+
 /// The keys that a function of the configuration's reader takes out of its table.
 fn keys_of_reader(function: &str) -> std::collections::BTreeSet<String> {
     let reader = text("src/settings/reader.rs");
