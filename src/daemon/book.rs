@@ -267,6 +267,13 @@ impl Book {
         }
         draft.before.entry((run, server.clone())).or_insert_with(|| target.progress.clone());
         target.progress = after;
+        // At once: a start of this very turn must not take our own stop for somebody else's.
+        if let Some(since) = target.progress.left_running(open.head.action) {
+            match since {
+                Some(since) => self.left_running.insert(server.clone(), since),
+                None => self.left_running.remove(server),
+            };
+        }
     }
 
     /// The open targets of a server.
@@ -348,10 +355,6 @@ impl Book {
             });
             target.revision += 1;
             if let Some(since) = target.progress.left_running(run.head.action) {
-                match since {
-                    Some(since) => self.left_running.insert(server.clone(), since),
-                    None => self.left_running.remove(&server),
-                };
                 draft.turn.left_running.push((server.clone(), since));
             }
             kept.extend(is_kept(target).then(|| (run.head.clone(), target.clone())));
@@ -526,6 +529,7 @@ fn is_watched_on(outcome: Option<&Outcome>) -> bool {
 mod tests {
     use super::*;
     use crate::daemon::scene::{self, at, head, server, sight};
+    use crate::domain::outcome::Asked;
 
     #[test]
     fn a_sight_from_before_the_last_request_tells_nothing_to_a_target_that_waits() {
@@ -546,6 +550,31 @@ mod tests {
         assert!(!blind(1, "1002", "08:49:59"), "it does not wait");
         assert!(blind(3, "1003", "08:50:10"), "an opposite request is on the wire");
         assert!(blind(9, "1001", "08:50:10"), "there is no such run");
+    }
+
+    #[test]
+    fn a_server_that_our_own_stop_brought_down_is_not_taken_for_one_that_somebody_stopped() {
+        let due = at("19:30:00");
+        let mut book = scene::book("");
+        book.left_running.insert(server("1001"), at("08:51:00"));
+        let attempt = AttemptId(1);
+        let moving = Progress {
+            state: State::Moving { attempt: Some(attempt), since: due, fell_back: None },
+            attempts: 1,
+            asked: Asked::Yes,
+            ..Progress::fresh(due)
+        };
+        scene::add(&mut book, 1, head("evening", Action::Stop, due), &[("1001", moving)]);
+        let mut draft = Draft::new(at("19:30:40"));
+
+        book.see(&mut draft, &server("1001"), &sight(at("19:30:39"), "NSTOP", "NULL"), None);
+
+        // Before the turn is recorded: a start may be decided on in the same one.
+        assert_eq!(book.stopped_by_hand(&server("1001")), None);
+        book.finish(&mut draft);
+        assert_eq!(draft.turn.left_running, [(server("1001"), None)]);
+        book.left_running.insert(server("1001"), at("08:51:00"));
+        assert_eq!(book.stopped_by_hand(&server("1001")), Some(at("08:51:00")));
     }
 
     #[test]
