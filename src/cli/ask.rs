@@ -33,9 +33,38 @@ pub(super) fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Res
         .map_err(|_| Exit::Usage.with(format!("`{text}` is outside the time that can be told")))
 }
 
+/// The same of the past: a bare clock time means the last time that it was so late.
+pub(super) fn past_moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let found = moment(text, zone, now)?;
+    let is_bare = text.parse::<Time>().is_ok() && !text.contains('-');
+    if !is_bare {
+        return Ok(found);
+    }
+    let wall = zone.to_datetime(found);
+    let today = zone.to_timestamp(wall)?;
+    Ok(if today <= now { today } else { zone.to_timestamp(wall.checked_sub(1.day())?)? })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_past_a_bare_clock_time_means_the_last_one() {
+        let zone = TimeZone::get("Asia/Seoul").unwrap();
+        // 09:00 in Seoul.
+        let now = "2026-11-24T00:00:00Z".parse().unwrap();
+        let table = [
+            ("08:50", "2026-11-23T23:50:00Z"),
+            ("09:00", "2026-11-24T00:00:00Z"),
+            ("18:00", "2026-11-23T09:00:00Z"),
+            ("2026-12-01T08:50", "2026-11-30T23:50:00Z"),
+        ];
+
+        for (text, want) in table {
+            assert_eq!(past_moment(text, &zone, now).unwrap().to_string(), want, "{text}");
+        }
+    }
 
     #[test]
     fn a_bare_clock_time_means_its_next_occurrence() {

@@ -5,7 +5,7 @@ mod news;
 mod unit;
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -132,13 +132,16 @@ fn configuration(path: &Path, found: &mut Vec<Finding>) -> Option<Settings> {
         }
     };
     let shown = path.display();
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.mode() & 0o022 != 0 => found.push(Finding::bad(
-            "file modes",
-            format!("others may write {shown} (mode {:03o})", meta.mode() & 0o777),
-            format!("run `chmod 640 {shown}`"),
-        )),
-        _ => found.push(Finding::good("file modes", format!("nobody but its owner may write {shown}"))),
+    let open_to_others = |file: &PathBuf| std::fs::metadata(file).is_ok_and(|meta| meta.mode() & 0o022 != 0);
+    let open: Vec<PathBuf> = load::files(path, &text).into_iter().filter(open_to_others).collect();
+    found.extend(open.iter().map(|file| {
+        let file = file.display();
+        let text = format!("others may write {file}");
+        Finding::bad("file modes", text, format!("run `chmod 640 {file}`"))
+    }));
+    if open.is_empty() {
+        let text = format!("nobody but their owners may write {shown} and what it includes");
+        found.push(Finding::good("file modes", text));
     }
     match load::parse(&text, path, None) {
         Ok(Loaded { settings, warnings, .. }) => {

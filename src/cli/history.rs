@@ -89,7 +89,14 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
     let zone = view::zone_of(settings, None);
     let now = SystemClock.now();
     let moment =
-        |text: &Option<String>| text.as_deref().map(|text| ask::moment(text, &zone, now)).transpose();
+        |text: &Option<String>| text.as_deref().map(|text| ask::past_moment(text, &zone, now)).transpose();
+    if let Some(at) = moment(&options.at)? {
+        let shown = view::moment(at, &zone);
+        if at > now {
+            return Err(Exit::Usage.with(format!("{shown} is still to come; `sunup plan` shows what comes")));
+        }
+        show::word(&format!("at work or in force at {shown}:"));
+    }
     Ok(HistoryRequest {
         rule: options.rule.clone(),
         server: options.server.clone(),

@@ -41,6 +41,10 @@ pub(super) fn journal(location: &StoreLocation) -> PathBuf {
 /// The text of the configuration file, with the files that it includes.
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     let main = own_text(path)?;
+    // What `history --configuration` printed is whole already.
+    if bundle::parts(&main).len() > 1 {
+        return Ok(main);
+    }
     let mut included = Vec::new();
     for folder in Settings::includes_of(&main) {
         included.extend(files_of(path, &folder)?);
@@ -53,6 +57,12 @@ pub(super) fn text(path: &Path) -> anyhow::Result<String> {
             at.display()
         ))
     })
+}
+
+/// The files that a whole rests on, by the path of the one that includes the others.
+pub(super) fn files(path: &Path, whole: &str) -> Vec<PathBuf> {
+    let parts = bundle::parts(whole).into_iter();
+    parts.map(|part| part.name.map_or_else(|| path.to_path_buf(), |name| beside(path, name))).collect()
 }
 
 fn own_text(path: &Path) -> anyhow::Result<String> {
@@ -77,17 +87,29 @@ fn beside(configuration: &Path, name: impl AsRef<Path>) -> PathBuf {
 
 /// The plain files `*.toml` of a folder that `include` names, by name, hidden ones left out: each its path and text.
 fn files_of(configuration: &Path, folder: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| {
+    let failed = |path: &Path, error: &std::io::Error| {
         let (path, file) = (path.display(), configuration.display());
-        let remedy = format!("make it readable, or take it out of `include` in `{file}`");
+        let remedy = match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("make that folder, or take it out of `include` in `{file}`")
+            }
+            std::io::ErrorKind::PermissionDenied => {
+                format!(
+                    "run `chgrp sunup` and `chmod g+r` on it, or move it out of the folders in `include` of `{file}`"
+                )
+            }
+            _ => format!("mend it, or move it out of the folders in `include` of `{file}`"),
+        };
         Exit::Config.with(format!("`{path}` is included and cannot be read: {error}; {remedy}"))
     };
+    let odd = |words: &str| std::io::Error::other(words.to_owned());
     let at = beside(configuration, folder);
     let mut names = Vec::new();
     for entry in std::fs::read_dir(&at).map_err(|error| failed(&at, &error))? {
         let name = entry.map_err(|error| failed(&at, &error))?.file_name();
-        let name =
-            name.into_string().map_err(|name| failed(&at.join(name), &"its name is no text in UTF-8"))?;
+        let name = name
+            .into_string()
+            .map_err(|name| failed(&at.join(name), &odd("its name is no text in UTF-8")))?;
         if !name.starts_with('.') && Path::new(&name).extension().is_some_and(|end| end == "toml") {
             names.push(name);
         }
@@ -98,7 +120,7 @@ fn files_of(configuration: &Path, folder: &str) -> anyhow::Result<Vec<(String, S
         let path = at.join(&name);
         // Anything but a plain file might never end.
         if !std::fs::metadata(&path).map_err(|error| failed(&path, &error))?.is_file() {
-            return Err(failed(&path, &"it is no plain file"));
+            return Err(failed(&path, &odd("it is no plain file")));
         }
         let text = read_limited(&path, Settings::TEXT_BYTES_MAX).map_err(|error| failed(&path, &error))?;
         files.push((Path::new(folder).join(name).display().to_string(), text));

@@ -105,6 +105,8 @@ pub struct Engine {
     changes: Vec<Wanted>,
     /// People who wait for their override to be durable.
     overridden: Vec<Overridden>,
+    /// People who wait for their reload to be durable, and what it changed.
+    reloaded: Vec<(oneshot::Sender<Difference>, Difference)>,
     shutdown_at: Option<Duration>,
     tasks: JoinSet<()>,
     store_trouble: bool,
@@ -158,6 +160,7 @@ impl Engine {
             askers: Vec::new(),
             changes: Vec::new(),
             overridden: Vec::new(),
+            reloaded: Vec::new(),
             shutdown_at: None,
             tasks: JoinSet::new(),
             store_trouble: false,
@@ -177,6 +180,9 @@ impl Engine {
     /// [`EngineError`] when the journal contradicts what the engine knows.
     pub async fn run(mut self, mut timer: Box<dyn Timer>) -> Result<(), EngineError> {
         let mut inputs = Vec::new();
+        if let Some(problem) = self.parts.config_problem.clone() {
+            self.config_trouble(Some(problem));
+        }
         loop {
             let alarm = self.turn(std::mem::take(&mut inputs)).await?;
             self.beat();
@@ -453,6 +459,9 @@ impl Engine {
         for ((_, reply), id) in commands.into_iter().zip(runs) {
             // Whoever asked may have gone; the run goes on all the same.
             let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
+        }
+        for (reply, difference) in self.reloaded.drain(..) {
+            let _ = reply.send(difference);
         }
         for (reply, result) in self.overridden.drain(..) {
             let _ = reply.send(result);

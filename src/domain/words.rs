@@ -195,6 +195,10 @@ fn hours_words(hours: &Hours, groups: &str, calendar: &Calendars) -> String {
             Times::Both(opens, closes) if opens.to_string() == "00:00" && closes.to_string() == "24:00" => {
                 "all day".to_owned()
             }
+            // Both are written with two digits each, so their texts are in their order.
+            Times::Both(opens, closes) if closes.to_string() <= opens.to_string() => {
+                format!("from {opens} to {closes} of the next day")
+            }
             Times::Both(opens, closes) => format!("from {opens} to {closes}"),
             Times::Opens(opens) if only_opens => format!("at {opens}"),
             Times::Closes(closes) if only_closes => format!("at {closes}"),

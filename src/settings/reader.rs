@@ -53,8 +53,25 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
     (whole, problems.into_inner())
 }
 
+/// What only the file that includes others may hold.
+const MAIN_KEYS: [&str; 12] = [
+    "include",
+    "language",
+    "timezone",
+    "calendar",
+    "accounts",
+    "limits",
+    "checks",
+    "store",
+    "log",
+    "notify",
+    "heartbeat",
+    "http",
+];
+
 /// What an included file may hold.
 fn included(mut top: Table<'_, '_>, name: &str) -> File {
+    top.is_included = true;
     let mut calendars = top.named("calendars", "calendar", calendar);
     let groups = top.named("groups", "group", group);
     let rules = top.named("rules", "rule", rule);
@@ -284,6 +301,7 @@ struct Table<'i, 'p> {
     what: String,
     entries: Vec<Entry<'i>>,
     known: Vec<&'static str>,
+    is_included: bool,
     problems: &'p RefCell<Vec<Problem>>,
 }
 
@@ -291,7 +309,7 @@ impl<'i, 'p> Table<'i, 'p> {
     fn new(what: &str, table: Spanned<DeTable<'i>>, problems: &'p RefCell<Vec<Problem>>) -> Self {
         let mut entries: Vec<Entry<'i>> = table.into_inner().into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        Self { what: what.to_owned(), entries, known: Vec::new(), problems }
+        Self { what: what.to_owned(), entries, known: Vec::new(), is_included: false, problems }
     }
 
     fn report(&self, problem: Problem) {
@@ -467,6 +485,9 @@ impl Drop for Table<'_, '_> {
             let known = || self.known.join("`, `");
             let remedy = match did_you_mean(word, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
+                None if self.is_included && MAIN_KEYS.contains(&word.as_ref()) => {
+                    "it belongs into the file that includes this one".to_owned()
+                }
                 None => format!("the keys here are `{}`", known()),
             };
             self.report(Problem::error(key.span(), title, "no such key", remedy));

@@ -197,6 +197,14 @@ fn included_files_add_groups_and_rules_and_each_problem_names_its_own_file() {
     assert!(said.contains("rules: 1 added (c)"), "{said}");
     let whole = bench.shown(&["history", "--configuration"]);
     assert!(whole.contains("## sunup: included from teams/c.toml\n[rules.c]"), "{whole}");
+    // What was printed is a whole of its own, and can be looked at as such.
+    let whole = bench.output(&["history", "--configuration"]).stdout;
+    let apart = Bench::new(&[]);
+    fs::write(apart.path("sunup.toml"), whole).unwrap();
+    assert!(apart.shown(&["check"]).contains("rule c"));
+    fs::set_permissions(folder.join("c.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    let open = bench.shown_with(&["doctor"], 69);
+    assert!(open.contains("others may write") && open.contains("teams/c.toml"), "{open}");
     fs::write(folder.join("c.toml"), [0xff, 0xfe]).unwrap();
     let unreadable = bench.shown_with(&["reload"], 78);
     assert!(unreadable.contains("teams/c.toml` is included and cannot be read"), "{unreadable}");

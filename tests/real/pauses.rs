@@ -38,13 +38,16 @@ fn a_pause_is_shown_wherever_somebody_looks_and_holds_over_kill() {
         assert!(looked.contains(words), "{looked}");
     }
     assert!(bench.shown(&["why", "1002"]).contains(words));
-    for past in [&["history"][..], &["history", "--at", "2036-12-31"], &["history", "--server", "1002"]] {
+    let now = SystemClock.now().to_string();
+    for past in [&["history"][..], &["history", "--at", &now], &["history", "--server", "1002"]] {
         let past = bench.shown(past);
         assert!(past.contains("rule office by tester") || past.contains("configuration"), "{past}");
     }
     let past = bench.shown(&["history", "--rule", "office"]);
     assert!(past.contains("pause") && past.contains("rule office by tester"), "{past}");
-    let text = bench.shown(&["history", "--configuration", "--at", "2036-12-31"]);
+    let to_come = bench.shown_with(&["history", "--at", "2036-12-31"], 2);
+    assert!(to_come.contains("still to come"), "{to_come}");
+    let text = bench.shown(&["history", "--configuration", "--at", &now]);
     assert!(text.contains("[rules.office]") && text.contains("in force from"), "{text}");
     let planned = json_lines(&bench.shown(&["plan", "--days", "1", "--rule", "office", "--json"]));
     assert!(planned.iter().all(|line| line["skipped"] == words), "{planned:?}");

@@ -90,10 +90,22 @@ pub(super) fn surplus(view: &View<'_>) -> Vec<Violation> {
     let mut found = Vec::new();
     for ((server, deed), mut requests) in effects {
         requests.sort_by_key(|request| request.at);
-        let undone = |request: &&Request| was_undone(view, server, request, next_for(&all, server, request));
-        let lasting: Vec<&Request> = requests.iter().copied().filter(|request| !undone(request)).collect();
-        let points: Vec<Micros> = lasting.iter().map(|request| view.wall(request.left)).collect();
         let intervals = wanted.get(&(server, deed)).map_or(&[][..], Vec::as_slice);
+        let undone = |request: &Request| was_undone(view, server, request, next_for(&all, server, request));
+        // What was undone counts for nothing only where it was asked again for the same wish.
+        let is_repeated = |index: usize, request: &Request| {
+            let next = requests.get(index + 1).map(|next| view.wall(next.left));
+            let at = view.wall(request.left);
+            let holds = |interval: &Interval, moment: Micros| (interval.from..=interval.to).contains(&moment);
+            next.is_some_and(|next| intervals.iter().any(|one| holds(one, at) && holds(one, next)))
+        };
+        let lasting: Vec<&Request> = requests
+            .iter()
+            .enumerate()
+            .filter(|(index, request)| !(undone(request) && is_repeated(*index, request)))
+            .map(|(_, request)| *request)
+            .collect();
+        let points: Vec<Micros> = lasting.iter().map(|request| view.wall(request.left)).collect();
         for (request, _) in
             lasting.iter().zip(greedy(&points, intervals)).filter(|(_, given)| given.is_none())
         {

@@ -77,7 +77,7 @@ impl Engine {
             Cause::Calendars => tracing::info!("calendar files were read again: {}", difference.words()),
         }
         if let Some(reply) = reload.reply {
-            let _ = reply.send(difference);
+            self.reloaded.push((reply, difference));
         }
     }
 
