@@ -9,3 +9,4 @@ pub mod notify;
 pub mod probe;
 pub mod secrets;
 pub mod store;
+pub mod tls;

@@ -4,21 +4,19 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 
 use super::run::outbox;
 use super::world;
 use crate::adapters::notify::spool;
-use crate::adapters::secrets;
+use crate::adapters::{secrets, tls};
 use crate::daemon::control::status_within;
 use crate::daemon::engine::Input;
 use crate::http::answers::{Sources, StatusFn};
 use crate::http::metrics::{Metrics, OnDisk};
-use crate::http::server::{Bound, Doorkeeper, acceptor};
+use crate::http::server::{Bound, Doorkeeper};
 use crate::ports::clock::Clock;
-use crate::settings::{Http, Listen, Settings, Tls};
+use crate::settings::{Http, Listen, Settings};
 
 /// How long the engine may take to answer: it answers between two turns.
 const TURN_LIMIT: Duration = Duration::from_secs(5);
@@ -45,14 +43,15 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
             return;
         }
     };
-    let tls = match http.tls.as_ref().map(acceptor_of).transpose() {
-        Ok(tls) => tls,
+    world::choose_tls();
+    let encryption = match http.tls.as_ref().map(tls::acceptor).transpose() {
+        Ok(encryption) => encryption,
         Err(words) => {
             tracing::error!("nothing listens at {shown}: {words}");
             return;
         }
     };
-    let bound = match Bound::to(&http.listen, tls).await {
+    let bound = match Bound::to(&http.listen, encryption).await {
         Ok(bound) => bound,
         Err(error) => {
             tracing::error!(
@@ -76,16 +75,6 @@ pub(super) async fn listen(http: &Http, watched: Watched) {
         }),
     };
     tokio::spawn(bound.serve(door, Arc::new(sources)));
-}
-
-/// What encrypts the connections.
-fn acceptor_of(tls: &Tls) -> Result<TlsAcceptor, String> {
-    world::choose_tls();
-    let certificates = std::fs::read(&tls.certificate).map_err(|error| {
-        format!("its certificate `{}` cannot be read: {error}", tls.certificate.display())
-    })?;
-    let key = secrets::fetch_lines(&tls.key).map_err(|error| format!("its key cannot be had: {error}"))?;
-    acceptor(&certificates, key.expose_secret().as_bytes())
 }
 
 fn status_of(inputs: mpsc::Sender<Input>) -> StatusFn {

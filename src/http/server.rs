@@ -14,9 +14,6 @@ use hyper::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, Hea
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
@@ -210,25 +207,6 @@ async fn encrypted(tls: &TlsAcceptor, stream: TcpStream, door: Doorkeeper, pages
         Ok(Err(error)) => tracing::debug!("a client of the HTTP listener did not speak TLS: {error}"),
         Err(_) => tracing::debug!("a client of the HTTP listener was too slow to speak TLS"),
     }
-}
-
-/// What encrypts the listener's connections: certificates (PEM, its own first) and their private key (PEM).
-///
-/// # Errors
-/// What is wrong with them.
-pub fn acceptor(certificates: &[u8], key: &[u8]) -> Result<TlsAcceptor, String> {
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(certificates).collect();
-    let chain = chain.map_err(|error| format!("the certificate cannot be read: {error}"))?;
-    if chain.is_empty() {
-        return Err("the certificate's file holds none in PEM".into());
-    }
-    // What a parser says of a private key is kept to itself.
-    let key =
-        PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is no private key in PEM".to_owned())?;
-    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
-    let config =
-        config.map_err(|error| format!("the certificate and the key do not go together: {error}"))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn connection(
