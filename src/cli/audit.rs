@@ -38,7 +38,8 @@ pub(super) struct Options {
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let path = options.journal.clone().unwrap_or_else(|| {
-        let text = load::text(&load::path(common)).ok();
+        let path = load::path(common);
+        let text = load::text(&path).or_else(|_| load::own_text(&path)).ok();
         load::journal(&text.as_deref().map_or(StoreLocation::Default, Settings::store_of))
     });
     if !path.exists() {

@@ -52,7 +52,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     runtime.block_on(async {
         // A file that is broken must not hide the past.
         let path = load::path(common);
-        let read = load::text(&path).ok();
+        let read = load::text(&path).or_else(|_| load::own_text(&path)).ok();
         let settings = read.as_deref().and_then(|text| load::parse(text, &path, None).ok());
         let settings = settings.map(|loaded| loaded.settings);
         let request = request(options, settings.as_ref())?;
@@ -108,7 +108,8 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
         },
         failed: options.failed,
         whole: true,
-        limit: Some(options.limit),
+        // The configuration is one entry among all that was in force.
+        limit: Some(if options.configuration { LIMIT_MAX } else { options.limit }),
     })
 }
 
@@ -216,6 +217,8 @@ fn other_row(entry: &Value) -> Option<Vec<String>> {
     Some([String::new()].into_iter().chain(row).collect())
 }
 
+/// The most entries that are asked for.
+const LIMIT_MAX: u32 = 10_000;
 /// How much of a configuration's hash is shown.
 const HASH_SHOWN: usize = 12;
 

@@ -65,7 +65,8 @@ pub(super) fn files(path: &Path, whole: &str) -> Vec<PathBuf> {
     parts.map(|part| part.name.map_or_else(|| path.to_path_buf(), |name| beside(path, name))).collect()
 }
 
-fn own_text(path: &Path) -> anyhow::Result<String> {
+/// The text of the configuration file alone: what it says of the journal does not hang on what it includes.
+pub(super) fn own_text(path: &Path) -> anyhow::Result<String> {
     read_limited(path, Settings::TEXT_BYTES_MAX).map_err(|error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::NotFound => {
@@ -115,7 +116,7 @@ fn files_of(configuration: &Path, folder: &str) -> anyhow::Result<Vec<(String, S
         }
     }
     names.sort();
-    let mut files = Vec::new();
+    let (mut files, mut total) = (Vec::new(), 0);
     for name in names {
         let path = at.join(&name);
         // Anything but a plain file might never end.
@@ -123,6 +124,10 @@ fn files_of(configuration: &Path, folder: &str) -> anyhow::Result<Vec<(String, S
             return Err(failed(&path, &odd("it is no plain file")));
         }
         let text = read_limited(&path, Settings::TEXT_BYTES_MAX).map_err(|error| failed(&path, &error))?;
+        total += text.len();
+        if total > Settings::TEXT_BYTES_MAX {
+            return Err(failed(&at, &odd("its files are larger together than a configuration may be")));
+        }
         files.push((Path::new(folder).join(name).display().to_string(), text));
     }
     Ok(files)

@@ -275,7 +275,8 @@ impl Case<'_> {
 
     /// What rules do about it, now that somebody stopped it outside of Sunup.
     fn by_hand(&self, left: &str) -> String {
-        let leaving = self.rules.iter().filter(|rule| rule.hand_stopped == HandStopped::Leave);
+        let starts = |rule: &&&Rule| rule.enabled && rule.schedule.actions().contains(&Action::Start);
+        let leaving = self.rules.iter().filter(starts).filter(|rule| rule.hand_stopped == HandStopped::Leave);
         let leaving: Vec<&str> = leaving.map(|rule| rule.name.as_str()).collect();
         let follows = match leaving.as_slice() {
             [] => "rules start it all the same".to_owned(),

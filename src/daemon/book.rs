@@ -473,6 +473,10 @@ impl Book {
             watch.server == *server && standing == Standing::Goal
         };
         for watch in self.afterwatch.extract_if(.., |watch| arrived(watch)) {
+            if watch.action == Action::Start {
+                self.left_running.insert(watch.server.clone(), draft.now);
+                draft.turn.left_running.push((watch.server.clone(), Some(draft.now)));
+            }
             let words = format!("got there after all, seen at {}", sight.began);
             draft.turn.remarks.push((watch.run, watch.server.clone(), words));
             draft.lines.push(Line::Recovered { run: watch.run, server: watch.server.clone() });

@@ -20,9 +20,10 @@ use crate::domain::group::{AfterFailure, Group};
 use crate::domain::name::{AccountName, Action, GroupName, RunId, ServerId};
 use crate::domain::order::{Hold, Member, Need, judge};
 use crate::domain::outcome::{Reason, ReasonKind};
+use crate::domain::overrides::{Kind, Override, Then};
 use crate::domain::probe::Probed;
-use crate::domain::rule::HandStopped;
-use crate::domain::server::{Condition, Found, Standing};
+use crate::domain::rule::{HandStopped, Rule};
+use crate::domain::server::{Condition, Found, SHOWS_AFTER, Standing};
 use crate::domain::target::{Event, SIGHT_AGE_MAX, State, Wish, later, wish};
 use crate::ports::store::{Origin, Target, Waiver};
 
@@ -208,15 +209,14 @@ impl<'a> Gates<'a> {
     /// Whether the rule leaves off what a person stopped. Nothing was asked in this run yet, or it is on its way by our own doing.
     fn by_hand(&mut self, run: &Run, target: &Target) -> Gate {
         let (book, server) = (self.book, &target.server);
-        let rule = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule));
-        let Some(rule) = rule.filter(|rule| rule.hand_stopped == HandStopped::Leave) else {
-            return Gate::Free;
-        };
         if run.head.action != Action::Start || target.progress.attempts > 0 {
             return Gate::Free;
         }
-        let Some(left) = book.left_running.get(server) else { return Gate::Free };
-        if self.seen(server, *left).is_none() {
+        let Some(rule) = self.leaves(run, server) else { return Gate::Free };
+        let Some(left) = book.left_running.get(server).filter(|left| **left <= self.now) else {
+            return Gate::Free;
+        };
+        if self.seen(server, later(*left, SHOWS_AFTER)).is_none() {
             self.looked_for(server);
             let words = "it is looked at whether somebody stopped it".to_owned();
             return Gate::Waits(self.not_known(server, words));
@@ -230,6 +230,26 @@ impl<'a> Gates<'a> {
                 Gate::Lost(Reason::new(ReasonKind::HandStopped, words))
             }
             None => Gate::Free,
+        }
+    }
+
+    /// The rule that leaves off what a person stopped: the run's own, or one whose start a keep held back that it makes up for.
+    fn leaves(&self, run: &Run, server: &ServerId) -> Option<&'a Rule> {
+        let rules = &self.book.settings.rules;
+        let leaves = |rule: &&Rule| rule.hand_stopped == HandStopped::Leave;
+        match &run.head.origin {
+            Origin::Rule(name) => rules.get(name).filter(leaves),
+            Origin::Person(_) => None,
+            Origin::Keep { id, .. } => {
+                let acts = |one: &Override| matches!(one.kind, Kind::Keep { then: Then::Act, .. });
+                if self.book.overrides.of_id(*id).is_some_and(acts) {
+                    return None;
+                }
+                let groups = self.book.roster.groups_of(server);
+                let starts = |rule: &&Rule| rule.schedule.actions().contains(&Action::Start);
+                let is_its = |rule: &&Rule| rule.groups.iter().any(|group| groups.contains(group));
+                rules.values().filter(leaves).filter(starts).find(is_its)
+            }
         }
     }
 

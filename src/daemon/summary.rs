@@ -10,13 +10,15 @@ use crate::domain::outcome::RunOutcome;
 use crate::domain::overrides::Overrides;
 use crate::domain::plan;
 use crate::ports::notifier::Told;
-use crate::ports::store::{Entry, HistoryQuery, Store, StoreError};
+use crate::ports::store::{Entry, HistoryQuery, RunRecord, Store, StoreError};
 use crate::settings::Settings;
 
 /// The most entries of the past that are counted.
 const ENTRIES_MAX: u32 = 10_000;
 /// The most of each kind that is written out.
 const SHOWN_MAX: usize = 5;
+/// How long before it ended a run may have been due.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(48);
 /// How far the coming moments are looked for.
 const AHEAD: SignedDuration = SignedDuration::from_hours(48);
 
@@ -30,11 +32,48 @@ pub(super) async fn told(
     from: Timestamp,
     to: Timestamp,
 ) -> Result<Told, StoreError> {
+    // A run counts when it ended, which may be long after it was due.
+    let due_from = from.checked_sub(LOOK_BACK).unwrap_or(from);
     let query =
-        HistoryQuery { from: Some(from), to: Some(to), limit: ENTRIES_MAX, ..HistoryQuery::default() };
+        HistoryQuery { from: Some(due_from), to: Some(to), limit: ENTRIES_MAX, ..HistoryQuery::default() };
     let entries = store.history(&query).await?;
     let overrides = Overrides::new(store.overrides().await?);
     Ok(written(&entries, &overrides, settings, from, to))
+}
+
+/// What ended in a time.
+#[derive(Default)]
+struct Tally<'e> {
+    ended: BTreeMap<&'static str, (RunOutcome, usize)>,
+    missed: u64,
+    open: usize,
+    /// The runs that did not end well.
+    bad: Vec<(&'e RunRecord, RunOutcome)>,
+}
+
+impl<'e> Tally<'e> {
+    fn of(entries: &'e [Entry], from: Timestamp, to: Timestamp) -> Self {
+        let mut tally = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Run(run) if run.withdrawn.is_none() => match run.ended {
+                    None => tally.open += 1,
+                    Some((outcome, at)) if at >= from && at < to => {
+                        tally.ended.entry(outcome.word()).or_insert((outcome, 0)).1 += 1;
+                        let is_bad =
+                            matches!(outcome, RunOutcome::Failed | RunOutcome::Partial | RunOutcome::Missed);
+                        tally.bad.extend(is_bad.then_some((run, outcome)));
+                    }
+                    Some(_) => {}
+                },
+                Entry::Missed(range) if range.withdrawn.is_none() && range.last >= from => {
+                    tally.missed += range.count;
+                }
+                _ => {}
+            }
+        }
+        tally
+    }
 }
 
 fn written(
@@ -45,21 +84,7 @@ fn written(
     to: Timestamp,
 ) -> Told {
     let zone = zone_of(Some(settings), None);
-    let mut ended: BTreeMap<&'static str, (RunOutcome, usize)> = BTreeMap::new();
-    let (mut missed, mut bad) = (0_u64, Vec::new());
-    for entry in entries {
-        match entry {
-            Entry::Run(run) if run.withdrawn.is_none() => {
-                let Some((outcome, _)) = run.ended else { continue };
-                ended.entry(outcome.word()).or_insert((outcome, 0)).1 += 1;
-                if matches!(outcome, RunOutcome::Failed | RunOutcome::Partial | RunOutcome::Missed) {
-                    bad.push((run.id, run.head.origin.words(), run.head.origin.korean(), outcome));
-                }
-            }
-            Entry::Missed(range) if range.withdrawn.is_none() => missed += range.count,
-            _ => {}
-        }
-    }
+    let Tally { ended, missed, open, bad } = Tally::of(entries, from, to);
     let since = moment(from, &zone);
     let counts: Vec<String> =
         ended.values().map(|(outcome, count)| format!("{count} {}", outcome.word())).collect();
@@ -80,15 +105,22 @@ fn written(
         let list: Vec<String> = bad
             .iter()
             .take(SHOWN_MAX)
-            .map(|(id, origin, _, outcome)| format!("run {id} ({origin}) {}", outcome.word()))
+            .map(|(run, outcome)| format!("run {} ({}) {}", run.id, run.head.origin.words(), outcome.word()))
             .collect();
         en.push(format!("not well: {}; see `sunup history --failed`", list.join(", ")));
         let list: Vec<String> = bad
             .iter()
             .take(SHOWN_MAX)
-            .map(|(id, _, origin, outcome)| format!("실행 {id}({origin}) {}", korean::run_outcome(*outcome)))
+            .map(|(run, outcome)| {
+                let origin = run.head.origin.korean();
+                format!("실행 {}({origin}) {}", run.id, korean::run_outcome(*outcome))
+            })
             .collect();
         ko.push(format!("잘되지 않은 것: {} (`sunup history --failed`)", list.join(", ")));
+    }
+    if open > 0 {
+        en.push(format!("not ended yet: {open} runs"));
+        ko.push(format!("아직 끝나지 않은 실행 {open}건"));
     }
     let held: Vec<String> = overrides.in_force().take(SHOWN_MAX).map(|one| one.words(&zone)).collect();
     if !held.is_empty() {
@@ -96,7 +128,12 @@ fn written(
         ko.push(format!("지금 적용 중인 예외: {}", held.join("; ")));
     }
     let until = to.checked_add(AHEAD).unwrap_or(Timestamp::MAX);
-    let next: Vec<_> = plan::occurrences(settings.rules.values(), to, until).take(SHOWN_MAX).collect();
+    let happens = |next: &plan::Occurrence| {
+        let rule = settings.rules.get(&next.rule);
+        rule.is_some_and(|rule| overrides.of_rule(rule, next.due).is_none())
+    };
+    let next: Vec<_> =
+        plan::occurrences(settings.rules.values(), to, until).filter(happens).take(SHOWN_MAX).collect();
     let lines = |of: &dyn Fn(&plan::Occurrence) -> String| next.iter().map(of).collect::<Vec<_>>().join(", ");
     if next.is_empty() {
         en.push("nothing comes within two days".into());

@@ -302,6 +302,12 @@ impl Overrides {
             .collect()
     }
 
+    /// One by its number, also after its end.
+    #[must_use]
+    pub fn of_id(&self, id: OverrideId) -> Option<&Override> {
+        self.0.iter().find(|one| one.id == id)
+    }
+
     /// Puts those in force again that a wrong clock ended.
     pub fn reopen(&mut self, ids: &[OverrideId]) {
         self.0.iter_mut().filter(|one| ids.contains(&one.id)).for_each(|one| one.ended = None);

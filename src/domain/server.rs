@@ -1,6 +1,7 @@
 //! What the codes of a server say about starting or stopping it. The provider's texts are for display only.
 
 use std::fmt;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -220,6 +221,9 @@ pub struct Sight {
     pub found: Found,
 }
 
+/// How long after a server was seen running a read must begin that is to show that somebody stopped it: lists may be stale for a while.
+pub const SHOWS_AFTER: Duration = Duration::from_secs(10);
+
 impl Sight {
     /// Whether it shows a server that is off, and began after a moment at which that server ran. A failure state is nobody's deed.
     #[must_use]
@@ -228,7 +232,7 @@ impl Sight {
             Found::Server(condition) => condition.standing(Action::Start) == Standing::Askable,
             Found::Absent => false,
         };
-        is_off && self.began > ran
+        is_off && self.began >= ran.saturating_add(SHOWS_AFTER).unwrap_or(Timestamp::MAX)
     }
 }
 

@@ -449,7 +449,9 @@ impl Held {
             found.extend(missed.map(|missed| (missed.last, Entry::Missed(missed.clone()))));
         }
         let at_work = |entry: &Entry, at: Timestamp| match entry {
-            Entry::Run(run) => run.head.claimed <= at && run.ended.is_none_or(|(_, ended)| ended > at),
+            Entry::Run(run) => {
+                run.head.claimed.min(run.head.due) <= at && run.ended.is_none_or(|(_, ended)| ended > at)
+            }
             Entry::Missed(missed) => missed.first <= at && missed.due_last >= at,
             Entry::Override(one) => one.covers(at),
             Entry::Config(config) => config.since <= at && config.until.is_none_or(|until| until > at),

@@ -64,3 +64,28 @@ async fn unless_the_rule_says_otherwise_a_server_that_a_person_stopped_is_starte
 
     assert_eq!(world.asked()[1..], ["09:00:00 start 1001"]);
 }
+
+#[tokio::test]
+async fn what_a_keep_held_back_of_such_a_rule_leaves_off_too_what_a_person_stopped() {
+    use sunup::daemon::engine::Input;
+    use sunup::daemon::overrides::Change;
+    use sunup::domain::overrides::{Kind, Scope, Then};
+    let mut world = monday(LEAVE, "");
+    world.run(4 * HOUR).await;
+    world.force("1001", "NSTOP", "NULL");
+    world.force("1002", "NSTOP", "NULL");
+    let until = "2026-11-24T12:00:00Z".parse().unwrap();
+    let (reply, _answer) = tokio::sync::oneshot::channel();
+    let change = Change::Make {
+        kind: Kind::Keep { forbids: Action::Start, then: Then::Apply },
+        scope: Scope::from_words("group", "web").unwrap(),
+        from: None,
+        until,
+        reason: String::new(),
+        who: "kim".into(),
+    };
+
+    world.run_with(30 * HOUR, vec![Input::Override { change, reply }]).await.unwrap();
+
+    assert_eq!(world.asked(), ["09:00:00 start 1001 1002"], "{:?}", world.told().await);
+}

@@ -150,5 +150,6 @@ async fn the_month_of_a_company_goes_as_its_configuration_says_hour_by_hour() {
         .take(4)
         .collect();
     let want = ["start 1001", "start 1002 1003", "1002 1003", "stop 1001"];
+    assert_eq!(of_seoul.len(), want.len());
     assert!(of_seoul.iter().zip(want).all(|(line, want)| line.contains(want)), "{of_seoul:?}");
 }

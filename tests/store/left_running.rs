@@ -57,3 +57,21 @@ async fn an_older_journal_tells_of_it_by_its_newest_deeds() {
     let want = [("1001", 1), ("1004", 3), ("1005", 1)];
     assert_eq!(left, BTreeMap::from(want.map(|(no, second)| (server(no), at_second(second)))));
 }
+
+#[tokio::test]
+async fn a_copy_that_is_put_back_tells_nothing_of_what_was_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, copy) = (folder.path().join("sunup.db"), folder.path().join("copy.db"));
+    let store = SqliteStore::open(&journal, Holder::Daemon).await.unwrap();
+    let left_running = vec![(server("1001"), Some(at(5)))];
+    store.record(&Turn { left_running, ..turn(6) }).await.unwrap();
+    store.copy_to(&copy).await.unwrap();
+    store.close().await;
+    drop(store);
+
+    // Whatever was stopped between the copy and now is not in it.
+    SqliteStore::put_back(&copy, &journal, "1").await.unwrap();
+
+    let store = SqliteStore::open(&journal, Holder::Daemon).await.unwrap();
+    assert_eq!(store.open_state().await.unwrap().left_running, BTreeMap::new());
+}

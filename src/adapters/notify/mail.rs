@@ -12,8 +12,10 @@ use super::message::Message;
 use super::{plain, post};
 use crate::domain::notice::Language;
 
-/// How long the whole may take.
-const LIMIT: Duration = Duration::from_secs(20);
+/// How long one mail may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The most characters of an error that are told.
+const WORDS_CHARS_MAX: usize = 300;
 
 /// Hands a message to a mail server: `smtps://` (encrypted from the beginning), or `smtp://`, which must become so by STARTTLS, except on
 /// this machine. The server's address carries a user and a password where it asks for them.
@@ -26,13 +28,38 @@ pub async fn send(
     allow_private: bool,
     message: &Message,
 ) -> Result<(), String> {
-    let mail = written(from, to, message)?;
     let transport = transport(server, allow_private).await?;
-    let hidden = post::parts_of(server);
-    let sent = tokio::time::timeout(LIMIT, transport.send(mail)).await;
-    let sent = sent.map_err(|_| format!("the mail server did not take it within {}s", LIMIT.as_secs()))?;
-    // What a server says of its own is cut and cleaned as every text from elsewhere.
-    sent.map(|_| ()).map_err(|error| post::redacted(&plain(chain(&error).as_bytes()), &hidden))
+    let mut refused = Vec::new();
+    // One mail for each address: a colleague who has left must not keep the others from being told.
+    for address in to {
+        let mail = written(from, std::slice::from_ref(address), message)?;
+        let sent = tokio::time::timeout(LIMIT, transport.send(mail)).await;
+        match sent {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => refused.push(words(&error, server)),
+            Err(_) => refused.push(format!("the mail server did not take it within {}s", LIMIT.as_secs())),
+        }
+    }
+    match refused.pop() {
+        Some(words) if refused.len() + 1 == to.len() => Err(words),
+        Some(words) => {
+            let count = refused.len() + 1;
+            tracing::warn!("{count} of {} addresses did not get a mail: {words}; mend `to`", to.len());
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Why a mail was not taken. What a server says in words may repeat addresses and passwords in any spelling: its code alone is told.
+fn words(error: &lettre::transport::smtp::Error, server: &SecretString) -> String {
+    match error.status() {
+        Some(code) => format!("the mail server answered {code}"),
+        None => {
+            let shown = post::redacted(&plain(chain(error).as_bytes()), &post::parts_of(server));
+            shown.chars().take(WORDS_CHARS_MAX).collect()
+        }
+    }
 }
 
 /// An error with what lies beneath it.
@@ -82,7 +109,7 @@ async fn transport(
     let parameters = TlsParameters::new(bare.to_owned()).map_err(|error| chain(&error))?;
     let tls = match implicit {
         true => Tls::Wrapper(parameters),
-        false if address.ip().is_loopback() => Tls::Opportunistic(parameters),
+        false if address.ip().is_loopback() => Tls::None,
         false => Tls::Required(parameters),
     };
     let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())

@@ -5,9 +5,23 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection};
+
 use super::lock::{Holder, Lock};
 use super::{SqliteStore, create_private, unusable};
 use crate::ports::store::StoreError;
+
+/// What Sunup left running when a copy was made says nothing of what it did since: its own stops must not be taken for those of others.
+async fn forget_left_running(path: &Path) -> Result<(), sqlx::Error> {
+    let mut connection = SqliteConnectOptions::new().filename(path).connect().await?;
+    let is_there = "SELECT count(*) FROM sqlite_schema WHERE name = 'left_running'";
+    let (count,): (i64,) = sqlx::query_as(is_there).fetch_one(&mut connection).await?;
+    if count > 0 {
+        sqlx::query("DELETE FROM left_running").execute(&mut connection).await?;
+    }
+    connection.close().await
+}
 
 impl SqliteStore {
     /// Copies the journal into a new file that only its owner can read, and looks the copy through. It is whole or not there.
@@ -57,6 +71,8 @@ impl SqliteStore {
         let mut to = File::options().write(true).create_new(true).mode(0o600).open(&draft).map_err(failed)?;
         io::copy(&mut from, &mut to).map_err(failed)?;
         to.sync_all().map_err(failed)?;
+        drop(to);
+        forget_left_running(&draft).await.map_err(|error| unusable(journal, &error))?;
         let aside = with_end(journal, &format!(".before-restore-{stamp}"));
         let was_there = journal.exists();
         // The log goes with its journal: beside another one it would be read as that one's.

@@ -307,7 +307,7 @@ async fn matching_runs(store: &SqliteStore, query: &HistoryQuery) -> Result<Vec<
         sql.push(" AND due < ").push_bind(micros(to));
     }
     if let Some(at) = query.at {
-        sql.push(" AND claimed <= ").push_bind(micros(at));
+        sql.push(" AND min(due, claimed) <= ").push_bind(micros(at));
         sql.push(" AND coalesce(ended > ").push_bind(micros(at)).push(", 1)");
     }
     if query.failed {
