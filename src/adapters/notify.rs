@@ -3,6 +3,9 @@
 pub mod courier;
 #[cfg(feature = "email")]
 pub mod mail;
+#[cfg(not(feature = "email"))]
+#[path = "notify/no_mail.rs"]
+pub mod mail;
 pub mod message;
 pub mod office;
 pub mod post;

@@ -13,9 +13,7 @@ pub(super) fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Res
     if let Ok(exact) = text.parse::<Timestamp>() {
         return Ok(exact);
     }
-    let wall = if let Ok(time) = text.parse::<Time>()
-        && !text.contains('-')
-    {
+    let wall = if let Some(time) = bare_time(text) {
         let today = now.to_zoned(zone.clone());
         let at = today.date().to_datetime(time);
         let first = zone.to_timestamp(at)?;
@@ -36,13 +34,16 @@ pub(super) fn moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Res
 /// The same of the past: a bare clock time means the last time that it was so late.
 pub(super) fn past_moment(text: &str, zone: &TimeZone, now: Timestamp) -> anyhow::Result<Timestamp> {
     let found = moment(text, zone, now)?;
-    let is_bare = text.parse::<Time>().is_ok() && !text.contains('-');
-    if !is_bare {
-        return Ok(found);
+    match bare_time(text) {
+        // The next one is found; the last one was a day before.
+        Some(_) => Ok(zone.to_timestamp(zone.to_datetime(found).checked_sub(1.day())?)?),
+        None => Ok(found),
     }
-    let wall = zone.to_datetime(found);
-    let today = zone.to_timestamp(wall)?;
-    Ok(if today <= now { today } else { zone.to_timestamp(wall.checked_sub(1.day())?)? })
+}
+
+/// A clock time without a date.
+fn bare_time(text: &str) -> Option<Time> {
+    text.parse().ok().filter(|_| !text.contains('-'))
 }
 
 #[cfg(test)]

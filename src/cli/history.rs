@@ -9,7 +9,7 @@ use super::value::{list, text};
 use super::{Common, ask, load, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::SqliteStore;
-use crate::daemon::control::HistoryRequest;
+use crate::daemon::control::{HISTORY_MAX, HistoryRequest};
 use crate::daemon::view;
 use crate::domain::name::RunId;
 use crate::ports::clock::Clock;
@@ -43,7 +43,7 @@ pub(super) struct Options {
     #[arg(long)]
     failed: bool,
     /// At most so many, the newest ones
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=i64::from(HISTORY_MAX)))]
     limit: u32,
 }
 
@@ -90,7 +90,8 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
     let now = SystemClock.now();
     let moment =
         |text: &Option<String>| text.as_deref().map(|text| ask::past_moment(text, &zone, now)).transpose();
-    if let Some(at) = moment(&options.at)? {
+    let at = moment(&options.at)?;
+    if let Some(at) = at {
         let shown = view::moment(at, &zone);
         if at > now {
             return Err(Exit::Usage.with(format!("{shown} is still to come; `sunup plan` shows what comes")));
@@ -102,14 +103,11 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
         server: options.server.clone(),
         from: moment(&options.from)?,
         to: moment(&options.to)?,
-        at: match options.run {
-            None if options.configuration && options.at.is_none() => Some(now),
-            _ => moment(&options.at)?,
-        },
+        at: at.or((options.run.is_none() && options.configuration).then_some(now)),
         failed: options.failed,
         whole: true,
         // The configuration is one entry among all that was in force.
-        limit: Some(if options.configuration { LIMIT_MAX } else { options.limit }),
+        limit: Some(if options.configuration { HISTORY_MAX } else { options.limit }),
     })
 }
 
@@ -205,7 +203,7 @@ fn other_row(entry: &Value) -> Option<Vec<String>> {
             [text(entry, "from").to_owned(), kind, whom, end, text(entry, "reason").to_owned()]
         }
         "configuration" => {
-            let short: String = text(entry, "hash").chars().take(HASH_SHOWN).collect();
+            let short = short_hash(entry);
             let end = match text(entry, "until") {
                 "" => "in force".to_owned(),
                 until => format!("until {until}"),
@@ -217,10 +215,12 @@ fn other_row(entry: &Value) -> Option<Vec<String>> {
     Some([String::new()].into_iter().chain(row).collect())
 }
 
-/// The most entries that are asked for.
-const LIMIT_MAX: u32 = 10_000;
 /// How much of a configuration's hash is shown.
 const HASH_SHOWN: usize = 12;
+
+fn short_hash(config: &Value) -> String {
+    text(config, "hash").chars().take(HASH_SHOWN).collect()
+}
 
 /// The configuration of one run, or that of a moment, as it was written.
 fn print_configuration(found: &[Value], options: &Options) -> anyhow::Result<Exit> {
@@ -283,7 +283,7 @@ fn print_run(run: &Value) {
     show::line(&show::trimmed(&table));
     print_attempts(run);
     if let Some(config) = run.get("configuration").filter(|config| !config.is_null()) {
-        let short: String = text(config, "hash").chars().take(HASH_SHOWN).collect();
+        let short = short_hash(config);
         show::line(&format!(
             "configuration {short} was in force, since {}; see it with: sunup history {} --configuration",
             text(config, "since"),

@@ -40,7 +40,7 @@ const CLIENTS_MAX: usize = 32;
 /// How long a fresh look at all groups may take.
 const GROUPS_LIMIT: Duration = Duration::from_secs(40);
 /// The most entries that one history answer holds.
-const HISTORY_MAX: u32 = 10_000;
+pub const HISTORY_MAX: u32 = 10_000;
 
 /// What `POST /v1/runs` takes.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -2,6 +2,8 @@
 
 mod read;
 
+pub use read::DAY_NAMES;
+
 use std::fmt;
 use std::sync::Arc;
 

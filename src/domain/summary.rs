@@ -4,6 +4,8 @@ use jiff::civil::{Time, Weekday};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 
+use super::hours::DAY_NAMES;
+
 /// A time of day, on every day or on one of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SummaryTime {
@@ -13,23 +15,13 @@ pub struct SummaryTime {
     pub at: Time,
 }
 
-const DAYS: [(&str, Weekday); 7] = [
-    ("MON", Weekday::Monday),
-    ("TUE", Weekday::Tuesday),
-    ("WED", Weekday::Wednesday),
-    ("THU", Weekday::Thursday),
-    ("FRI", Weekday::Friday),
-    ("SAT", Weekday::Saturday),
-    ("SUN", Weekday::Sunday),
-];
-
 impl SummaryTime {
     /// Reads `18:00` or `MON 09:00`.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         let (day, time) = match text.split_once(' ') {
             Some((day, time)) => {
-                let known = DAYS.iter().find(|(word, _)| word.eq_ignore_ascii_case(day))?;
+                let known = DAY_NAMES.iter().find(|(word, _)| word.eq_ignore_ascii_case(day))?;
                 (Some(known.1), time)
             }
             None => (None, text),

@@ -27,6 +27,8 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
     }
     let problems = RefCell::new(Vec::new());
     let mut whole = File::default();
+    // What the file that includes others may hold.
+    let mut of_main = Vec::new();
     for part in bundle::parts(text) {
         // Every place counts from the beginning of the whole.
         let mut padded = " ".repeat(part.range.start);
@@ -42,10 +44,16 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
             )
         }));
         match part.name {
-            None => whole = file(Table::new("the top of the file", table, &problems)),
+            None => {
+                let mut top = Table::new("the top of the file", table, &problems);
+                whole = file(&mut top);
+                of_main.clone_from(&top.known);
+            }
             Some(name) => {
                 let what = format!("the top of `{name}`, which is included");
-                let parts = included(Table::new(&what, table, &problems), name);
+                let mut top = Table::new(&what, table, &problems);
+                top.elsewhere.clone_from(&of_main);
+                let parts = included(top, name);
                 add(&mut whole, parts, text, &problems);
             }
         }
@@ -53,25 +61,8 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
     (whole, problems.into_inner())
 }
 
-/// What only the file that includes others may hold.
-const MAIN_KEYS: [&str; 12] = [
-    "include",
-    "language",
-    "timezone",
-    "calendar",
-    "accounts",
-    "limits",
-    "checks",
-    "store",
-    "log",
-    "notify",
-    "heartbeat",
-    "http",
-];
-
 /// What an included file may hold.
 fn included(mut top: Table<'_, '_>, name: &str) -> File {
-    top.is_included = true;
     let mut calendars = top.named("calendars", "calendar", calendar);
     let groups = top.named("groups", "group", group);
     let rules = top.named("rules", "rule", rule);
@@ -119,7 +110,7 @@ fn add_named<T>(
     }
 }
 
-fn file(mut top: Table<'_, '_>) -> File {
+fn file(top: &mut Table<'_, '_>) -> File {
     File {
         include: top.several("include"),
         language: top.get("language"),
@@ -301,7 +292,8 @@ struct Table<'i, 'p> {
     what: String,
     entries: Vec<Entry<'i>>,
     known: Vec<&'static str>,
-    is_included: bool,
+    /// Keys that belong into the file that includes this one.
+    elsewhere: Vec<&'static str>,
     problems: &'p RefCell<Vec<Problem>>,
 }
 
@@ -309,7 +301,7 @@ impl<'i, 'p> Table<'i, 'p> {
     fn new(what: &str, table: Spanned<DeTable<'i>>, problems: &'p RefCell<Vec<Problem>>) -> Self {
         let mut entries: Vec<Entry<'i>> = table.into_inner().into_iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
-        Self { what: what.to_owned(), entries, known: Vec::new(), is_included: false, problems }
+        Self { what: what.to_owned(), entries, known: Vec::new(), elsewhere: Vec::new(), problems }
     }
 
     fn report(&self, problem: Problem) {
@@ -485,7 +477,7 @@ impl Drop for Table<'_, '_> {
             let known = || self.known.join("`, `");
             let remedy = match did_you_mean(word, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if self.is_included && MAIN_KEYS.contains(&word.as_ref()) => {
+                None if self.elsewhere.contains(&word.as_ref()) => {
                     "it belongs into the file that includes this one".to_owned()
                 }
                 None => format!("the keys here are `{}`", known()),

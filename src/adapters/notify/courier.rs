@@ -8,12 +8,12 @@ use base64::prelude::BASE64_STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use sha2::Sha256;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::message::Message;
-use super::{plain, post};
+use super::{mail, plain, post};
 use crate::adapters::secrets::fetch;
 use crate::settings::{Notify, NotifyKind};
 
@@ -54,25 +54,10 @@ pub async fn deliver(notify: &Notify, message: &Message, now: Timestamp) -> Resu
         }
         NotifyKind::Email { smtp, from, to } => {
             let smtp = fetch(smtp).map_err(|error| error.to_string())?;
-            by_mail(&smtp, (from, to), notify.allow_private, message).await
+            mail::send(&smtp, (from, to), notify.allow_private, message).await
         }
         NotifyKind::Command { command } => run(command, message).await,
     }
-}
-
-#[cfg(feature = "email")]
-async fn by_mail(
-    smtp: &SecretString,
-    people: (&str, &[String]),
-    allow_private: bool,
-    message: &Message,
-) -> Result<(), String> {
-    super::mail::send(smtp, people, allow_private, message).await
-}
-
-#[cfg(not(feature = "email"))]
-async fn by_mail(_: &SecretString, _: (&str, &[String]), _: bool, _: &Message) -> Result<(), String> {
-    std::future::ready(Err("this sunup was built without mail (its feature `email`)".into())).await
 }
 
 fn json_headers() -> HeaderMap {

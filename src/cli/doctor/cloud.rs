@@ -91,23 +91,7 @@ async fn asked(account: &Account, line: &AccountLine, in_use: Option<&str>) -> V
     let name = &account.name;
     let greeted = line.cloud.greet().await;
     let mut found = vec![match &greeted.result {
-        // A new pair is tried before it is in force.
-        Ok(()) if in_use.zip(line.cloud.key_shown()).is_some_and(|(used, found)| used != found) => {
-            let (used, found) = (in_use.unwrap_or_default(), line.cloud.key_shown().unwrap_or_default());
-            let by_systemd = matches!(&account.keys, Keys::Named { access: SecretSource::Credential(_), .. });
-            let remedy = match by_systemd {
-                true => "`systemctl restart sunup` gives the unit the new ones",
-                false => "`sunup reload` takes the new ones up",
-            };
-            let text = format!(
-                "account {name}: the cloud takes them (access key {found}), and the daemon still uses others ({used})"
-            );
-            Finding::odd("keys", text, remedy)
-        }
-        Ok(()) => {
-            let key = line.cloud.key_shown().map(|key| format!(" (access key {key})")).unwrap_or_default();
-            Finding::good("keys", format!("account {name}: the cloud takes them{key}"))
-        }
+        Ok(()) => taken(account, in_use, line.cloud.key_shown().as_deref()),
         Err(error) => refused(name.as_str(), "getRegionList", error),
     }];
     found.extend(clock(name.as_str(), greeted.clock));
@@ -123,6 +107,28 @@ async fn asked(account: &Account, line: &AccountLine, in_use: Option<&str>) -> V
         });
     }
     found
+}
+
+/// The cloud takes the keys that were found. A new pair is tried before it is in force: the daemon may still use another.
+fn taken(account: &Account, in_use: Option<&str>, found: Option<&str>) -> Finding {
+    let name = &account.name;
+    match (in_use, found) {
+        (Some(used), Some(found)) if used != found => {
+            let by_systemd = matches!(&account.keys, Keys::Named { access: SecretSource::Credential(_), .. });
+            let remedy = match by_systemd {
+                true => "`systemctl restart sunup` gives the unit the new ones",
+                false => "`sunup reload` takes the new ones up",
+            };
+            let text = format!(
+                "account {name}: the cloud takes them (access key {found}), and the daemon still uses others ({used})"
+            );
+            Finding::odd("keys", text, remedy)
+        }
+        (_, found) => {
+            let key = found.map(|key| format!(" (access key {key})")).unwrap_or_default();
+            Finding::good("keys", format!("account {name}: the cloud takes them{key}"))
+        }
+    }
 }
 
 fn refused(account: &str, operation: &str, error: &ReadError) -> Finding {

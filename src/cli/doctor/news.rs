@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use super::Finding;
-use crate::adapters::notify::post;
+use crate::adapters::notify::{mail, post};
 use crate::adapters::secrets;
 use crate::settings::secret::SecretSource;
 use crate::settings::{NotifyKind, Settings};
@@ -29,7 +29,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<Finding> {
                     Err(problem) => Err(problem),
                 }
             }
-            NotifyKind::Email { smtp, from, to } => mail(smtp, (from, to), notify.allow_private).await,
+            NotifyKind::Email { smtp, from, to } => mail_server(smtp, (from, to), notify.allow_private).await,
             NotifyKind::Command { command } => command.first().map_or(Ok(()), |program| executable(program)),
         };
         found.push(match problem {
@@ -62,15 +62,13 @@ async fn address(source: &SecretSource, allow_private: bool) -> Result<(), Strin
     post::check(&url, allow_private).await
 }
 
-#[cfg(feature = "email")]
-async fn mail(smtp: &SecretSource, people: (&str, &[String]), allow_private: bool) -> Result<(), String> {
+async fn mail_server(
+    smtp: &SecretSource,
+    people: (&str, &[String]),
+    allow_private: bool,
+) -> Result<(), String> {
     let server = secrets::fetch(smtp).map_err(|error| error.to_string())?;
-    crate::adapters::notify::mail::check(&server, people, allow_private).await
-}
-
-#[cfg(not(feature = "email"))]
-async fn mail(_: &SecretSource, _: (&str, &[String]), _: bool) -> Result<(), String> {
-    std::future::ready(Err("this sunup was built without mail (its feature `email`)".into())).await
+    mail::check(&server, people, allow_private).await
 }
 
 fn executable(program: &str) -> Result<(), String> {

@@ -6,7 +6,8 @@ use super::{Clock, DAY, DaySet, SPANS_MAX, Span, Times};
 use crate::domain::misread::{Misread, Word};
 
 const FORM: &str = "write days and times, such as `MON-FRI 09:00-19:00`";
-const NAMES: [(&str, Weekday); 7] = [
+/// How the days of the week are written.
+pub const DAY_NAMES: [(&str, Weekday); 7] = [
     ("MON", Weekday::Monday),
     ("TUE", Weekday::Tuesday),
     ("WED", Weekday::Wednesday),
@@ -99,9 +100,9 @@ fn read_days(set: &mut DaySet, item: Word<'_>) -> Result<(), Misread> {
 
 fn weekday(word: Word<'_>) -> Result<Weekday, Misread> {
     let upper = word.text.to_ascii_uppercase();
-    let found = NAMES.iter().find(|(name, _)| *name == upper);
+    let found = DAY_NAMES.iter().find(|(name, _)| *name == upper);
     found.map(|(_, day)| *day).ok_or_else(|| {
-        let near = NAMES.iter().find(|(name, _)| upper.starts_with(name));
+        let near = DAY_NAMES.iter().find(|(name, _)| upper.starts_with(name));
         let remedy = match near {
             _ if upper == "WORKDAY" || upper == "HOLIDAY" => format!("write `{upper}S`"),
             _ if upper.starts_with("WEEKDAY") => {
