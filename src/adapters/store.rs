@@ -81,6 +81,14 @@ impl SqliteStore {
         if verdict != "ok" {
             return Err(self.unusable(&verdict));
         }
+        self.known_version().await
+    }
+
+    /// The version of its tables, which this program knows.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] where they are of a newer version, or cannot be read.
+    pub async fn known_version(&self) -> Result<i64, StoreError> {
         let known = version(&self.reader).await.map_err(|error| self.unusable(&error))?;
         let newest = MIGRATIONS.iter().map(|(version, _, _)| *version).max().unwrap_or(0);
         if known > newest {

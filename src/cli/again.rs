@@ -45,7 +45,7 @@ fn wanted() -> HistoryRequest {
 }
 
 async fn of_journal(common: &Common, run: Option<i64>) -> anyhow::Result<Option<Value>> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await?;
     match run {
         Some(id) => match store.run(RunId(id)).await? {

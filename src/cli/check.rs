@@ -1,5 +1,7 @@
 //! `sunup check`: read the configuration, report every problem, say what it means; touch nothing.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -8,6 +10,7 @@ use super::client::Client;
 use super::exit::Exit;
 use super::{Common, load, reload, show};
 use crate::adapters::clock::SystemClock;
+use crate::adapters::store::SqliteStore;
 use crate::daemon::changes::Report;
 use crate::daemon::view;
 use crate::domain::calendar::Calendar;
@@ -29,6 +32,9 @@ pub(super) struct Options {
     /// Also show what a reload would change of what the daemon has in force
     #[arg(long)]
     against_running: bool,
+    /// Also look whether this version knows the journal that the configuration names
+    #[arg(long)]
+    journal: bool,
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
@@ -36,6 +42,9 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let text = load::text(&path)?;
     let now = SystemClock.now();
     let read = load::parse(&text, &path, None);
+    if options.journal {
+        mind_journal(&load::journal(&Settings::store_of(&text)))?;
+    }
     if common.json {
         let problems = match &read {
             Ok(loaded) => &loaded.warnings,
@@ -89,6 +98,16 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         reload::print(&report);
     }
     Ok(Exit::Done)
+}
+
+/// Refuses a journal that a newer version has written: a daemon of this one could not open it.
+fn mind_journal(path: &Path) -> anyhow::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { SqliteStore::open_to_read(path).await?.known_version().await })?;
+    Ok(())
 }
 
 /// What settings change of those that the daemon has in force.

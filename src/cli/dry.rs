@@ -29,7 +29,7 @@ struct Line {
 
 /// Shows what a command would do. Asks the daemon, or the cloud where there is none; changes nothing.
 pub(super) async fn run(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let report = groups::now(common, &settings).await?;
     let run = person_run(request, &settings, &report).map_err(|words| Exit::Usage.with(words))?;
     let waives = |what: Waiver| request.waive.iter().any(|word| word == what.word());

@@ -35,7 +35,7 @@ pub(super) struct Options {
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let settings = load::settings(common)?;
+        let settings = load::in_force(common)?;
         for name in &options.groups {
             let known: Vec<&str> = settings.groups.keys().map(GroupName::as_str).collect();
             if !known.contains(&name.as_str()) {

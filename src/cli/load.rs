@@ -4,11 +4,12 @@ use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 
 use super::Common;
+use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::show;
 use crate::adapters::environment;
 use crate::adapters::store::SqliteStore;
-use crate::ports::store::Store;
+use crate::ports::store::{Store, StoredConfig};
 use crate::settings::bundle;
 use crate::settings::diagnostics::{Problem, Style, render};
 use crate::settings::ics;
@@ -69,9 +70,10 @@ pub(super) fn files(path: &Path, whole: &str) -> Vec<PathBuf> {
 pub(super) fn own_text(path: &Path) -> anyhow::Result<String> {
     read_limited(path, Settings::TEXT_BYTES_MAX).map_err(|error| {
         let remedy = match error.kind() {
-            std::io::ErrorKind::NotFound => {
+            std::io::ErrorKind::NotFound if path == Path::new(CONFIG_DEFAULT) => {
                 "; name one with --config, or write one after the example in config/sunup.toml"
             }
+            std::io::ErrorKind::NotFound => "; is the path right?",
             std::io::ErrorKind::PermissionDenied => {
                 "; run the command as root or as a member of the group `sunup`"
             }
@@ -180,16 +182,57 @@ pub(super) fn settings(common: &Common) -> anyhow::Result<Settings> {
     }
 }
 
+/// The configuration that the daemon goes by: the file's, or while the file is broken the one that stays in force, which is said.
+/// A file that the command line names is meant itself, good or bad.
+pub(super) fn in_force(common: &Common) -> anyhow::Result<Settings> {
+    let broken = match settings(common) {
+        Err(broken) if common.config.is_none() => broken,
+        read => return read,
+    };
+    let Some(last_good) = running(common).or_else(|| stored_settings(common)) else { return Err(broken) };
+    show::problem(&broken);
+    show::word(
+        "warning: that file is not in force; what follows is of the configuration that is (`sunup history --configuration` shows it)\n",
+    );
+    Ok(last_good)
+}
+
+/// What the daemon has in force, if one runs.
+fn running(common: &Common) -> Option<Settings> {
+    let socket = socket(common);
+    apart(async move {
+        match Client::find(&socket).await.ok()? {
+            Daemon::There(client) => client.settings().await.ok(),
+            Daemon::Absent => None,
+        }
+    })
+}
+
+/// What a daemon that started now would go by while the file is broken.
+fn stored_settings(common: &Common) -> Option<Settings> {
+    let text = own_text(&path(common)).unwrap_or_default();
+    let config = stored(&text)?.config;
+    Some(Settings::read_with(&config.text, &Sources::from_json(&config.sources)).ok()?.settings)
+}
+
 /// What calendars rested on when a configuration last came into force, if the journal can be read.
 fn last_good(text: &str) -> Option<Sources> {
-    let path = journal(&Settings::store_of(text));
-    // On a thread of its own: some commands are inside a runtime already, and one does not stand in another.
-    let read = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
-        runtime.block_on(async { SqliteStore::open_to_read(&path).await.ok()?.last_config().await.ok()? })
-    });
-    let stored = read.join().ok()??;
+    let stored = stored(text)?;
     Some(Sources::from_json(&stored.config.sources)).filter(|sources| !sources.files.is_empty())
+}
+
+/// The configuration that last came into force, if the journal can be read.
+fn stored(text: &str) -> Option<StoredConfig> {
+    let path = journal(&Settings::store_of(text));
+    apart(async move { SqliteStore::open_to_read(&path).await.ok()?.last_config().await.ok()? })
+}
+
+/// What a task gives, on a thread of its own: some commands are inside a runtime already, and one does not stand in another.
+fn apart<T: Send + 'static>(task: impl Future<Output = Option<T>> + Send + 'static) -> Option<T> {
+    let done = std::thread::spawn(|| {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?.block_on(task)
+    });
+    done.join().ok()?
 }
 
 /// An error that shows every problem.

@@ -11,7 +11,7 @@ use super::{Common, load, show, world};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::environment;
 use crate::adapters::notify::office;
-use crate::daemon::control::{TestFn, TestRequest};
+use crate::daemon::control::{TestFailure, TestFn, TestRequest};
 use crate::domain::name::NotifyName;
 use crate::ports::clock::Clock;
 use crate::settings::Settings;
@@ -49,7 +49,10 @@ async fn test(common: &Common, name: &str) -> anyhow::Result<Exit> {
             );
             world::choose_tls();
             let settings = load::settings(common)?;
-            send(&settings, name, &who, &SystemClock).await.map_err(|words| Exit::Unavailable.with(words))?;
+            send(&settings, name, &who, &SystemClock).await.map_err(|failure| match failure {
+                TestFailure::Unknown(words) => Exit::Usage.with(words),
+                TestFailure::NotTold(words) => Exit::Unavailable.with(words),
+            })?;
         }
     }
     if common.json {
@@ -69,18 +72,18 @@ pub(super) fn tester(settings: Arc<Mutex<Arc<Settings>>>, clock: Arc<dyn Clock>)
     })
 }
 
-async fn send(settings: &Settings, name: &str, who: &str, clock: &dyn Clock) -> Result<(), String> {
+async fn send(settings: &Settings, name: &str, who: &str, clock: &dyn Clock) -> Result<(), TestFailure> {
     let notify = NotifyName::new(name).ok().and_then(|name| settings.notifiers.get(&name));
     let Some(notify) = notify else {
         let known: Vec<&str> = settings.notifiers.keys().map(NotifyName::as_str).collect();
-        return Err(match known.is_empty() {
+        return Err(TestFailure::Unknown(match known.is_empty() {
             true => {
                 format!("there is no notifier `{name}`; the configuration has none: add `[notify.{name}]`")
             }
             false => format!("there is no notifier `{name}`; the configuration has `{}`", known.join("`, `")),
-        });
+        }));
     };
     office::test(notify, who, settings.language, clock)
         .await
-        .map_err(|words| format!("notifier {name} could not tell anybody: {words}"))
+        .map_err(|words| TestFailure::NotTold(format!("notifier {name} could not tell anybody: {words}")))
 }

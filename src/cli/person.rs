@@ -188,7 +188,7 @@ async fn with_daemon(
 
 /// No daemon: the run is carried out here, under the daemon's own lock and as the daemon's user.
 async fn alone(common: &Common, request: &RunRequest) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let run = person_run(request, &settings, &Value::Null).map_err(|words| Exit::Usage.with(words))?;
     let journal = load::journal(&settings.store);
     become_owner(&journal)?;

@@ -68,7 +68,7 @@ struct Stretch {
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let zone = main_zone(&settings);
     let now = SystemClock.now();
     let stretch = stretch(options, &zone, now)?;
@@ -116,7 +116,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         show::word("nothing is planned in this time");
     }
     table::print(&found, &settings, &lines, &overrides, &zone);
-    say_what_marks_mean(&found);
+    say_what_marks_mean(&found, &lines);
     say_what_is_off(&rules);
     Ok(Exit::Done)
 }
@@ -149,7 +149,13 @@ fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result
     Ok(Stretch { from, to })
 }
 
-fn say_what_marks_mean(found: &[Explained]) {
+fn say_what_marks_mean(found: &[Explained], lines: &PlanLines<'_>) {
+    let is_open = |line: &Explained| {
+        lines.of(&line.occurrence.rule).is_some_and(|facts| facts.servers.to_string().contains('+'))
+    };
+    if found.iter().any(is_open) {
+        show::word("+: and those that selectors choose when it is due; see `sunup groups`");
+    }
     if found.iter().any(|line| matches!(line.fate, Fate::Struck(_))) {
         show::word("x: does not happen");
     }

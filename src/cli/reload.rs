@@ -9,7 +9,11 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let report = runtime.block_on(async {
         let client = Client::of_running(&load::socket(common)).await?;
-        client.post("/v1/reload", &serde_json::json!({})).await
+        let told = client.post("/v1/reload", &serde_json::json!({})).await;
+        if told.as_ref().is_err_and(|error| Exit::of(error) == Exit::Config) {
+            show::word("nothing was changed: the configuration that was in force stays in force\n");
+        }
+        told
     })?;
     if common.json {
         show::line(&report.to_string());

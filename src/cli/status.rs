@@ -8,6 +8,7 @@ use super::value::{list, text};
 use super::{Common, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::adapters::store::{SqliteStore, holder};
+use crate::daemon::control::HISTORY_MAX;
 use crate::daemon::overrides::Shown;
 use crate::daemon::view;
 use crate::domain::plan::occurrences;
@@ -34,7 +35,7 @@ pub(super) fn main(common: &Common) -> anyhow::Result<Exit> {
 
 /// Without a daemon the journal and the plan still tell something.
 async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let now = SystemClock.now();
     let overrides = pause::known(common, &settings).await;
     let zone = view::zone_of(Some(&settings), None);
@@ -44,18 +45,20 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
         .map(|occurrence| view::coming(&occurrence, &settings, &overrides))
         .collect();
     let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await;
-    let failed = match &store {
-        Ok(store) => {
-            store.history(&HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() }).await?
-        }
-        Err(_) => vec![],
-    };
+    let (mut failed, mut open) = (vec![], vec![]);
+    if let Ok(store) = &store {
+        failed = store.history(&HistoryQuery { failed: true, limit: 1, ..HistoryQuery::default() }).await?;
+        let at_work = HistoryQuery { at: Some(now), limit: HISTORY_MAX, ..HistoryQuery::default() };
+        open = store.history(&at_work).await?;
+        open.retain(|entry| matches!(entry, Entry::Run(run) if run.ended.is_none()));
+    }
+    let open: Vec<Value> = open.iter().map(|entry| view::entry(entry, Some(&settings))).collect();
     let status = json!({
         "state": "not running",
         "zone_data": view::zone_data(),
         "overrides": in_force,
         "next": next,
-        "open_runs": [],
+        "open_runs": open,
         "last_failed": failed.first().map(|entry| view::entry(entry, Some(&settings))),
     });
     if common.json {
@@ -74,6 +77,10 @@ async fn without_daemon(common: &Common) -> anyhow::Result<Exit> {
     }
     print_overrides(&status);
     show::line(&format!("zone data: {}", view::zone_data()));
+    if !list(&status, "open_runs").is_empty() {
+        show::line("left open, and gone on with by the next daemon:");
+        print_open(&status);
+    }
     print_next(&status);
     if let Some(Entry::Run(run)) = failed.first() {
         show::line(&format!("\nlast failed: {}", view::failed_words(run)));
@@ -102,11 +109,18 @@ fn print(status: &Value) {
     }
     print_overrides(status);
     show::line(&format!("zone data: {}", text(status, "zone_data")));
-    let open = list(status, "open_runs");
-    if open.is_empty() {
+    if list(status, "open_runs").is_empty() {
         show::line("no run is open");
     }
-    for run in open {
+    print_open(status);
+    print_next(status);
+    if let Some(failed) = status.get("last_failed").filter(|failed| !failed.is_null()) {
+        show::line(&format!("\nlast failed: {}", text(failed, "text")));
+    }
+}
+
+fn print_open(status: &Value) {
+    for run in list(status, "open_runs") {
         let origin = if text(run, "rule").is_empty() { text(run, "who") } else { text(run, "rule") };
         let id = run.get("run").and_then(Value::as_i64).unwrap_or(0);
         show::line(&format!("run {id} ({origin}): {} due at {}", text(run, "action"), text(run, "due")));
@@ -120,10 +134,6 @@ fn print(status: &Value) {
             table.add_row(vec!["", text(target, "server"), text(target, "name"), state, text(target, "why")]);
         }
         show::line(&show::trimmed(&table));
-    }
-    print_next(status);
-    if let Some(failed) = status.get("last_failed").filter(|failed| !failed.is_null()) {
-        show::line(&format!("\nlast failed: {}", text(failed, "text")));
     }
 }
 

@@ -26,7 +26,7 @@ use crate::domain::roster::Roster;
 use crate::domain::rule::{AfterKeep, HandStopped, Rule};
 use crate::domain::schedule::{Fate, When};
 use crate::ports::clock::Clock;
-use crate::ports::store::{HistoryQuery, Store};
+use crate::ports::store::Store;
 use crate::settings::Settings;
 
 /// So many occurrences are looked at for the one that changes a server next.
@@ -60,8 +60,10 @@ struct Case<'a> {
     /// The rules whose groups hold it.
     rules: Vec<&'a Rule>,
     verdict: Verdict<'a>,
-    /// The last run with it that was due by then, as `history` shows it.
-    past: Option<Value>,
+    /// The last run with it that was due by then, as `history` shows it; or why the past cannot be looked at.
+    past: Result<Option<Value>, String>,
+    /// Whether it is about now, so that something can still be done.
+    is_now: bool,
 }
 
 /// What decides about a server at a moment.
@@ -79,7 +81,7 @@ struct Verdict<'a> {
 }
 
 pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
-    let settings = load::settings(common)?;
+    let settings = load::in_force(common)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let zone = view::zone_of(Some(&settings), None);
@@ -91,7 +93,8 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         for (server, name) in servers {
             let rules = rules_of(&settings, &roster, &server);
             let verdict = judge(&settings, (&roster, &overrides), &rules, &server, at, &zone);
-            let past = past(common, &settings, &server, at).await;
+            let past = past((common, &settings), &server, at, verdict.last.as_ref()).await;
+            let past = past.map_err(|error| format!("{error:#}"));
             let case = Case {
                 settings: &settings,
                 roster: &roster,
@@ -103,6 +106,7 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
                 rules,
                 verdict,
                 past,
+                is_now: at == now,
             };
             if common.json {
                 show::line(&case.as_json().to_string());
@@ -142,7 +146,7 @@ async fn named(
             ),
         }
     }
-    let entries = history(common, settings, wanted, None, 1).await.unwrap_or_default();
+    let entries = history(common, settings, of_server(wanted, None, 1)).await.unwrap_or_default();
     let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
     for target in targets {
         let (no, name) = (text(target, "server"), text(target, "name"));
@@ -326,11 +330,29 @@ impl Case<'_> {
             show::line("  none: it stands in no group that a rule names");
         }
         match &self.past {
-            Some(run) => {
+            Ok(Some(run)) => {
                 show::line(&format!("\nthe last run with it by then: {}", run_words(run, &self.server)));
             }
-            None => show::line("\nno run with it by then is known"),
+            Ok(None) => show::line("\nno run with it by then is known"),
+            Err(why) => show::line(&format!("\nwhat became of it is not known: {why}")),
         }
+        if let Some(line) = self.remedy() {
+            show::line(&line);
+        }
+    }
+
+    /// What a person can do now where the last run did not bring the server to where it is meant to be.
+    fn remedy(&self) -> Option<String> {
+        let verdict = &self.verdict;
+        let action = match &verdict.last {
+            Some(last) => last.action,
+            None => verdict.wanted.first().map(|_| Action::Start)?,
+        };
+        let run = self.past.as_ref().ok()?.as_ref()?;
+        let went_wrong = matches!(outcome_of(run, &self.server), "failed" | "unknown" | "missed");
+        let is_of_that = text(run, "action") == action.word();
+        (self.is_now && went_wrong && is_of_that)
+            .then(|| format!("to {action} it now: `sunup {action} --server {}`", self.server.no))
     }
 
     fn as_json(&self) -> Value {
@@ -359,15 +381,25 @@ impl Case<'_> {
             })).collect::<Vec<_>>(),
             "overrides": verdict.paused,
             "limits": self.limits(),
-            "last_run": self.past,
+            "last_run": self.past.as_ref().ok(),
+            "past_problem": self.past.as_ref().err(),
         })
     }
 }
 
+fn target_of<'r>(run: &'r Value, server: &ServerId) -> Option<&'r Value> {
+    list(run, "targets").iter().find(|target| text(target, "server") == server.no.as_str())
+}
+
+fn outcome_of<'r>(run: &'r Value, server: &ServerId) -> &'r str {
+    text(target_of(run, server).unwrap_or(run), "outcome")
+}
+
 fn run_words(run: &Value, server: &ServerId) -> String {
-    let target = list(run, "targets").iter().find(|target| text(target, "server") == server.no.as_str());
-    let outcome = target.map_or(text(run, "outcome"), |target| text(target, "outcome"));
-    let reason = target.map_or("", |target| text(target, "reason"));
+    let outcome = outcome_of(run, server);
+    // What it waits for, while it has not ended.
+    let field = if outcome.is_empty() { "why" } else { "reason" };
+    let reason = text(target_of(run, server).unwrap_or(run), field);
     let who = if text(run, "rule").is_empty() { text(run, "who") } else { text(run, "rule") };
     let id = run.get("run").and_then(Value::as_i64);
     let reason = if reason.is_empty() { String::new() } else { format!(" ({reason})") };
@@ -376,31 +408,47 @@ fn run_words(run: &Value, server: &ServerId) -> String {
     format!("{who} {} due {}: {outcome}{reason}{more}", text(run, "action"), text(run, "due"))
 }
 
-/// The last run with the server that was due by a moment.
-async fn past(common: &Common, settings: &Settings, server: &ServerId, at: Timestamp) -> Option<Value> {
+/// The last run with the server that was due by a moment; or that the occurrence which decides was missed.
+async fn past(
+    (common, settings): (&Common, &Settings),
+    server: &ServerId,
+    at: Timestamp,
+    decides: Option<&Occurrence>,
+) -> anyhow::Result<Option<Value>> {
     let to = at.checked_add(1.second()).ok();
-    let found = history(common, settings, server.no.as_str(), to, SAME_NUMBER_MAX).await.ok()?;
+    let found = history(common, settings, of_server(server.no.as_str(), to, SAME_NUMBER_MAX)).await?;
     let is_it = |target: &Value| {
         text(target, "server") == server.no.as_str() && text(target, "account") == server.account.as_str()
     };
-    found.into_iter().find(|run| list(run, "targets").iter().any(is_it))
+    let run = found.into_iter().find(|run| list(run, "targets").iter().any(is_it));
+    let Some(decides) = decides else { return Ok(run) };
+    let rule = Some(decides.rule.to_string());
+    let of_rule = HistoryRequest { rule, to, limit: Some(SAME_NUMBER_MAX), ..HistoryRequest::default() };
+    // What was missed names no server: its rule tells whom it would have been about.
+    let missed = history(common, settings, of_rule).await?.into_iter().find(|entry| {
+        let moment = |field: &str| text(entry, field).parse::<Timestamp>().ok();
+        let spans = moment("due").zip(moment("last"));
+        text(entry, "entry") == "missed"
+            && text(entry, "action") == decides.action.word()
+            && spans.is_some_and(|(first, last)| (first..=last).contains(&decides.planned))
+    });
+    Ok(missed.or(run))
+}
+
+fn of_server(server: &str, to: Option<Timestamp>, limit: u32) -> HistoryRequest {
+    HistoryRequest { server: Some(server.to_owned()), to, limit: Some(limit), ..HistoryRequest::default() }
 }
 
 async fn history(
     common: &Common,
     settings: &Settings,
-    server: &str,
-    to: Option<Timestamp>,
-    limit: u32,
+    request: HistoryRequest,
 ) -> anyhow::Result<Vec<Value>> {
     if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
-        let (server, limit) = (Some(server.to_owned()), Some(limit));
-        let request = HistoryRequest { server, to, limit, ..HistoryRequest::default() };
         let answer = client.post("/v1/history", &request).await?;
         return Ok(answer.as_array().cloned().unwrap_or_default());
     }
     let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await?;
-    let query = HistoryQuery { server: Some(server.to_owned()), to, limit, ..HistoryQuery::default() };
-    let found = store.history(&query).await?;
+    let found = store.history(&request.query()).await?;
     Ok(found.iter().map(|entry| view::entry(entry, Some(settings))).collect())
 }

@@ -122,9 +122,18 @@ pub struct TestRequest {
     pub who: String,
 }
 
-/// Sends one test message; why it did not arrive, in words.
+/// Why a test message did not arrive, in words.
+#[derive(Debug)]
+pub enum TestFailure {
+    /// There is no such notifier.
+    Unknown(String),
+    /// The notifier could tell nobody.
+    NotTold(String),
+}
+
+/// Sends one test message.
 pub type TestFn =
-    Arc<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+    Arc<dyn Fn(TestRequest) -> Pin<Box<dyn Future<Output = Result<(), TestFailure>> + Send>> + Send + Sync>;
 
 /// What the socket needs of the daemon.
 #[derive(Clone)]
@@ -335,7 +344,8 @@ impl Control {
         };
         match (self.tests)(request).await {
             Ok(()) => (StatusCode::OK, json!({ "sent": true })),
-            Err(words) => (StatusCode::BAD_GATEWAY, problem(&words)),
+            Err(TestFailure::Unknown(words)) => (StatusCode::BAD_REQUEST, problem(&words)),
+            Err(TestFailure::NotTold(words)) => (StatusCode::BAD_GATEWAY, problem(&words)),
         }
     }
 

@@ -8,9 +8,9 @@ use super::lines::Line;
 use super::view::counts;
 use crate::domain::korean;
 use crate::domain::name::{Action, GroupName, RunId};
-use crate::domain::outcome::{Outcome, ReasonKind, RunOutcome};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
-use crate::ports::store::{Resolution, RunHead, Target};
+use crate::ports::store::{Origin, Resolution, RunHead, Target};
 
 impl Book {
     /// How a run ended, or would end.
@@ -87,7 +87,9 @@ impl Book {
             ended,
         });
         let on_purpose = outcomes.iter().all(|outcome| is_quiet(outcome));
-        if is_as_planned || outcome == RunOutcome::Done || (outcome == RunOutcome::Skipped && on_purpose) {
+        let is_well =
+            is_as_planned || outcome == RunOutcome::Done || (outcome == RunOutcome::Skipped && on_purpose);
+        if is_well || is_slip(head, outcomes) {
             return;
         }
         let mut why: BTreeSet<String> =
@@ -136,6 +138,14 @@ fn in_korean(
 /// What a notice of a run is about.
 pub(super) fn about(head: &RunHead) -> About {
     About { rule: rule_of(head).cloned(), groups: head.groups.clone(), run: None }
+}
+
+/// Whether a person named servers by number that do not exist, and nothing else went wrong: a slip, which the person was told.
+fn is_slip(head: &RunHead, outcomes: &[&Outcome]) -> bool {
+    let is_gone = |reason: Reason| reason.kind == ReasonKind::Gone;
+    let named = head.groups.is_empty() && matches!(head.origin, Origin::Person(_));
+    let mut reasons = outcomes.iter().filter_map(|outcome| outcome.reason()).peekable();
+    named && reasons.peek().is_some() && reasons.all(is_gone)
 }
 
 /// Whether an outcome is nothing that a person would want to know: the configuration asked for it, or a newer wish did.

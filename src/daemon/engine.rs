@@ -142,9 +142,11 @@ impl Engine {
             book.last_failed = Some((run.id, view::failed_words(&run)));
         }
         if unfinished > 0 {
+            let what =
+                if unfinished == 1 { "1 run was".to_owned() } else { format!("{unfinished} runs were") };
             tracing::warn!(
                 runs = unfinished,
-                "{unfinished} runs were left unfinished: their servers are looked at first"
+                "{what} left unfinished: the servers concerned are looked at first"
             );
         }
         Ok(Self {

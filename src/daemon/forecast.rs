@@ -133,15 +133,19 @@ pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
         // A read that is under way is waited for: what it shows cannot be told before.
         let last = coming.occurrence.due.saturating_sub(TOLD_BEFORE).unwrap_or(now);
         let own = groups.iter().filter_map(|name| book.settings.groups.get(name)).map(|group| &group.account);
-        let mut own = own.filter_map(|name| book.accounts.get(name));
+        let own: Vec<&AccountState> = own.filter_map(|name| book.accounts.get(name)).collect();
         // So is one that has not begun: whoever starts shortly before something is due has read nothing yet.
         let has_to_come =
             |account: &AccountState| account.listing || account.looking || account.told.is_none();
-        let is_reading = now < last && !all_seen && own.any(has_to_come);
+        let is_reading = now < last && !all_seen && own.iter().any(|account| has_to_come(account));
+        // Where nothing is wrong but that no answer has come yet, there is nothing to tell: the run itself will.
+        let in_trouble = own.iter().any(|account| account.told.is_some())
+            || groups.iter().any(|group| book.group_trouble.contains_key(group));
+        let is_unheard = !all_seen && !in_trouble;
         if is_reading && now >= latest {
             looks.wake_at(last);
         }
-        if (all_seen || (now >= latest && !is_reading)) && !book.forecasts.is_told(&coming) {
+        if (all_seen || (now >= latest && !is_reading && !is_unheard)) && !book.forecasts.is_told(&coming) {
             ready.push((Forecasts::key(&coming), coming.occurrence.clone(), coming.stage));
         }
     }

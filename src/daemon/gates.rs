@@ -335,7 +335,12 @@ impl<'a> Gates<'a> {
             }
             Hold::Waits => {
                 let comes = members.iter().any(|server| self.in_runs(server, Action::Start).is_open);
-                let nobody = if comes { "" } else { "; nothing starts it now (--with-dependencies would)" };
+                let by_hand = matches!(run.head.origin, Origin::Person(_));
+                let nobody = match (comes, by_hand) {
+                    (true, _) => "",
+                    (false, true) => "; nothing starts it now (--with-dependencies would)",
+                    (false, false) => "; nothing starts it now",
+                };
                 let words = format!("group {} is to be up first, for group {}{nobody}", on.name, by.name);
                 Gate::Waits(Reason::new(ReasonKind::Dependency, words))
             }

@@ -34,15 +34,7 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
         let mut padded = " ".repeat(part.range.start);
         padded.push_str(text.get(part.range).unwrap_or_default());
         let (table, errors) = DeTable::parse_recoverable(&padded);
-        problems.borrow_mut().extend(errors.iter().map(|error| {
-            let span = error.span().unwrap_or(0..0);
-            Problem::error(
-                span,
-                "the file is not valid TOML",
-                error.message(),
-                "mend the syntax at this place",
-            )
-        }));
+        problems.borrow_mut().extend(errors.iter().map(|error| not_toml(error, text)));
         match part.name {
             None => {
                 let mut top = Table::new("the top of the file", table, &problems);
@@ -59,6 +51,19 @@ pub(super) fn read(text: &str) -> (File, Vec<Problem>) {
         }
     }
     (whole, problems.into_inner())
+}
+
+/// The cause of a problem with a name or key that stands twice: what the file says then cannot be known.
+pub(super) const TWICE: &str = "it stands here once more";
+
+fn not_toml(error: &toml::de::Error, text: &str) -> Problem {
+    let span = error.span().unwrap_or(0..0);
+    // The library's only way to tell what is wrong.
+    if error.message() == "duplicate key" {
+        let title = format!("`{}` is defined twice", text.get(span.clone()).unwrap_or_default());
+        return Problem::error(span, title, TWICE, "take one of the two out, or give it a name of its own");
+    }
+    Problem::error(span, "the file is not valid TOML", error.message(), "mend the syntax at this place")
 }
 
 /// What an included file may hold.
@@ -527,5 +532,18 @@ mod tests {
         let absolute = [("d/a.toml".to_owned(), calendar("/srv/off.ics"))];
         assert_eq!(path_in(&bundle::join("", &absolute).unwrap()), "/srv/off.ics");
         assert_eq!(path_in(&calendar("off.ics")), "off.ics");
+    }
+
+    #[test]
+    fn a_name_that_is_defined_twice_is_told_once_and_without_what_follows_from_it() {
+        let text = "[accounts.main]\nregion = \"KR\"\n[groups.web]\nservers = [\"1001\"]\n\
+            [rules.r]\ncron = \"0 9 * * *\"\nstart = [\"web\"]\n[rules.r]\ncron = \"0 18 * * *\"\nstop = [\"web\"]\n";
+
+        let told = |text: &str| crate::settings::Settings::read(text).unwrap_err();
+
+        let problems = told(text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert_eq!((problems[0].title.as_str(), problems[0].cause.as_str()), ("`r` is defined twice", TWICE));
+        assert_eq!(told(&format!("corn = 7\n{text}")).len(), 2, "what stands before it is told too");
     }
 }

@@ -28,7 +28,13 @@ const REHEARSE_MAX: Duration = Duration::from_hours(24);
 
 /// Reads, resolves, and either returns settings or every problem.
 pub(super) fn settings(text: &str, shelf: &dyn Shelf) -> Result<Loaded, Vec<Problem>> {
-    let (file, problems) = reader::read(text);
+    let (file, mut problems) = reader::read(text);
+    if let Some(twice) = problems.iter().find(|problem| problem.cause == reader::TWICE).cloned() {
+        // Whatever else is odd may follow from it, above all its own keys, which stand twice then too.
+        problems.retain(|problem| problem.span.start < twice.span.start);
+        problems.push(twice);
+        return Err(problems);
+    }
     let mut resolver = Resolver { problems, shelf, sources: Sources::default(), stale: Vec::new() };
     let settings = resolver.file(file, text);
     let mut problems = std::mem::take(&mut resolver.problems);
@@ -300,12 +306,18 @@ impl Resolver<'_> {
     pub(super) fn secret(&mut self, key: &str, secret: At<Secret>) -> Option<SecretSource> {
         let place = match secret.value {
             Secret::Literal => {
-                let title = format!("`{key}` holds a key");
+                let (title, cause, what) = match key {
+                    "url" => (
+                        "`url` is a secret".to_owned(),
+                        "whoever knows it can post there, so it never stands in this file",
+                        "address",
+                    ),
+                    _ => (format!("`{key}` holds a key"), "a key never stands in this file", "key"),
+                };
                 let remedy = format!(
-                    "put the key into a file that only its owner can read and name the place: `{key} = {{ credential = \"NAME\" }}`, \
-                     `{{ file = \"PATH\" }}` or `{{ env = \"NAME\" }}`; then make a new key, since this one may have been seen"
+                    "put the {what} into a file that only its owner can read and name the place: `{key} = {{ credential = \"NAME\" }}`, \
+                     `{{ file = \"PATH\" }}` or `{{ env = \"NAME\" }}`; then make a new {what}, since this one may have been seen"
                 );
-                let cause = "a key never stands in this file";
                 self.problems.push(Problem::error(secret.span, title, cause, remedy));
                 return None;
             }

@@ -163,11 +163,19 @@ impl Resolver<'_> {
                     .command
                     .map(|(_, list)| list.into_iter().map(|word| word.value).collect())
                     .unwrap_or_default();
-                if !command.first().is_some_and(|program| program.starts_with('/')) {
-                    let title = format!("notifier `{}` names no program", name.value);
-                    let remedy = "write `command = [\"/full/path\", \"argument\"]`";
-                    self.error(name, title, "its kind is `command`", remedy);
-                    return None;
+                let remedy = "write `command = [\"/full/path\", \"argument\"]`";
+                match command.first() {
+                    Some(program) if program.starts_with('/') => {}
+                    Some(program) => {
+                        let title = format!("notifier `{}` names `{program}` without its folder", name.value);
+                        self.error(name, title, "programs are not searched for", remedy);
+                        return None;
+                    }
+                    None => {
+                        let title = format!("notifier `{}` names no program", name.value);
+                        self.error(name, title, "its kind is `command`", remedy);
+                        return None;
+                    }
                 }
                 NotifyKind::Command { command }
             }
@@ -409,13 +417,13 @@ mod tests {
                 "write one of \"slack\", \"webhook\", \"email\", \"command\"",
             ),
             ("[notify.a]\nkind = \"slack\"\n", "has no `url`"),
-            ("[notify.a]\nkind = \"slack\"\nurl = \"https://hooks.example/T0\"\n", "`url` holds a key"),
+            ("[notify.a]\nkind = \"slack\"\nurl = \"https://hooks.example/T0\"\n", "`url` is a secret"),
             (
                 "[notify.a]\nkind = \"slack\"\nurl = { env = \"U\" }\nsecret = { env = \"S\" }\n",
                 "`secret` does not go with the kind",
             ),
             ("[notify.a]\nkind = \"command\"\n", "names no program"),
-            ("[notify.a]\nkind = \"command\"\ncommand = [\"mail\"]\n", "/full/path"),
+            ("[notify.a]\nkind = \"command\"\ncommand = [\"mail\"]\n", "names `mail` without its folder"),
             (
                 "[notify.a]\nkind = \"command\"\ncommand = [\"/m\"]\nurl = { env = \"U\" }\n",
                 "`url` does not go with the kind",

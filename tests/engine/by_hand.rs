@@ -1,8 +1,9 @@
 //! Servers that a person stopped outside of Sunup: started all the same, or left off until a person starts them.
 
-use sunup::domain::name::Action;
+use sunup::daemon::engine::PersonRun;
+use sunup::domain::name::{AccountName, Action, ServerId, ServerNo};
 
-use crate::world::{World, command};
+use crate::world::{World, command, given, person};
 
 const DAYS: &str = "[rules.office]\ncron = \"0 9 * * *\"\nstart = [\"web\"]\n";
 const NIGHT: &str = "[rules.night]\ncron = \"0 20 * * *\"\nstop = [\"web\"]\n";
@@ -88,4 +89,27 @@ async fn what_a_keep_held_back_of_such_a_rule_leaves_off_too_what_a_person_stopp
     world.run_with(30 * HOUR, vec![Input::Override { change, reply }]).await.unwrap();
 
     assert_eq!(world.asked(), ["09:00:00 start 1001 1002"], "{:?}", world.told().await);
+}
+
+#[tokio::test]
+async fn a_number_that_a_person_mistyped_is_told_to_that_person_alone() {
+    let mut world = monday("", "[groups.lost]\naccount = \"main\"\nservers = [\"7777\"]\n");
+    let of = |no: &str| PersonRun {
+        groups: vec![],
+        servers: vec![ServerId {
+            account: AccountName::new("main").unwrap(),
+            no: ServerNo::parse(no).unwrap(),
+        }],
+        ..person(Action::Stop, "web")
+    };
+    let (slip, answer) = given(of("9999"));
+    world.run_with(300, vec![slip]).await.unwrap();
+
+    answer.await.unwrap().unwrap();
+    assert_eq!(world.told().await, ["command by tester skipped: 9999 skipped"]);
+    assert!(world.notices().is_empty(), "{:?}", world.notices());
+
+    let (start, _answer) = command(Action::Start, "lost");
+    world.run_with(300, vec![start]).await.unwrap();
+    assert_eq!(world.notices().len(), 1, "what the configuration names wrongly concerns everybody");
 }

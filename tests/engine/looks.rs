@@ -39,3 +39,16 @@ async fn whoever_asks_for_groups_is_answered_as_soon_as_all_servers_have_been_lo
     assert_eq!(servers.len(), 3);
     assert!(servers.iter().all(|server| server["state"] == "NSTOP/NULL"), "{servers:?}");
 }
+
+#[tokio::test]
+async fn a_daemon_that_starts_just_before_something_is_due_raises_no_alarm_about_what_it_has_not_read_yet() {
+    let chosen = "[groups.all]\nname = \"srv-*\"\n[rules.morning]\ncron = \"0 9 * * *\"\nstart = [\"all\"]\n";
+    for begins in ["2026-11-23T08:59:59.300Z", "2026-11-23T08:59:59.950Z"] {
+        let mut world = World::at(begins).with(chosen);
+
+        world.run(1800).await;
+
+        assert!(world.failed().await.is_empty() && world.history().await.len() == 1, "{begins}");
+        assert!(world.notices().is_empty(), "{begins}: {:?}", world.notices());
+    }
+}

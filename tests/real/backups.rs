@@ -99,3 +99,28 @@ fn what_is_no_sound_copy_is_not_put_back_and_the_journal_stays() {
     assert!(nowhere.contains("/nowhere/copy.db"), "{nowhere}");
     assert_eq!(bench.history().len(), 1);
 }
+
+#[test]
+fn check_refuses_a_journal_that_a_newer_version_has_written() {
+    let bench = Bench::new(&[]);
+    bench.configure(GROUP);
+    bench.shown(&["check", "--journal"]);
+    let mut daemon = bench.daemon_in_force();
+    bench.shown(&["check", "--journal"]);
+    daemon.signal("TERM");
+    assert_eq!(daemon.exit_code(), 0);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        use sqlx::{Connection, SqliteConnection};
+        let mut journal =
+            SqliteConnection::connect(&format!("sqlite://{}", bench.path("sunup.db").display())).await.unwrap();
+        let newer = "UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+        sqlx::query(newer).execute(&mut journal).await.unwrap();
+        journal.close().await.unwrap();
+    });
+
+    let refused = bench.shown_with(&["check", "--journal"], 69);
+
+    assert!(refused.contains("version 99") && refused.contains("too old for it"), "{refused}");
+    bench.shown(&["check"]);
+}

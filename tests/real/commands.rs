@@ -74,11 +74,33 @@ fn a_daemon_waits_for_a_command_that_holds_the_journal() {
 }
 
 #[test]
+fn what_a_daemon_left_open_is_shown_while_nobody_goes_on_with_it() {
+    let bench = Bench::new(&["--servers", "1", "--boot", "1h"]);
+    bench.configure("[groups.web]\nservers = [\"1001\"]\n");
+    let mut daemon = bench.daemon_in_force();
+    let mut command = bench.command(&["start", "web"]).spawn().unwrap();
+    until("the start was asked for", || (!bench.requests("startServerInstances").is_empty()).then_some(()));
+    daemon.0.kill().unwrap();
+    daemon.0.wait().unwrap();
+    command.wait().unwrap();
+
+    let shown = bench.shown(&["status"]);
+    let status = &json_lines(&bench.shown(&["status", "--json"]))[0];
+
+    assert!(shown.contains("left open") && shown.contains("1001"), "{shown}");
+    assert_eq!(status["open_runs"][0]["targets"][0]["server"], "1001", "{status}");
+    assert!(bench.shown(&["why", "1001"]).contains("not ended yet"));
+    let no_journal = bench.command(&["why", "1001"]).env("STATE_DIRECTORY", "/nowhere").output().unwrap();
+    let no_journal = String::from_utf8_lossy(&no_journal.stdout).into_owned();
+    assert!(no_journal.contains("what became of it is not known"), "{no_journal}");
+}
+
+#[test]
 fn mistakes_on_the_command_line_are_told_with_the_remedy() {
     let bench = Bench::new(&[]);
     bench.configure(GROUPS);
     let _daemon = bench.daemon_in_force();
-    let table: [(&[&str], i32, &str); 10] = [
+    let table: [(&[&str], i32, &str); 12] = [
         (&["start", "wbe"], 2, "the configuration has `web`"),
         (&["start"], 2, "name a group, or a server with --server"),
         (&["start", "--server", "abc"], 2, "no server `abc` is known"),
@@ -86,6 +108,8 @@ fn mistakes_on_the_command_line_are_told_with_the_remedy() {
         (&["groups", "wbe"], 2, "the configuration has `web`"),
         (&["history", "99"], 2, "there is no run 99"),
         (&["plan", "--from", "soon"], 2, "is no moment"),
+        (&["plan", "--against", "missing.toml"], 78, "is the path right?"),
+        (&["notify", "test", "you"], 2, "there is no notifier `you`"),
         (&["plan", "--rule", "none"], 2, "there is no rule `none`"),
         (&["plan", "--days", "0"], 2, "1..=3700"),
         (&["strat"], 2, "start"),

@@ -80,7 +80,8 @@ fn a_reload_by_command_says_what_it_changes_and_refuses_a_broken_file_with_every
     fs::write(bench.path("sunup.toml"), "rules = 7\n").unwrap();
     let broken = bench.output(&["reload"]);
     assert_eq!(broken.status.code(), Some(78));
-    assert!(String::from_utf8_lossy(&broken.stderr).contains("rules"), "{broken:?}");
+    let broken = String::from_utf8_lossy(&broken.stderr).into_owned();
+    assert!(broken.contains("rules") && broken.contains("stays in force"), "{broken}");
     assert_eq!(bench.status().unwrap()["rules"], 2, "the last good one stays in force");
 }
 
@@ -102,6 +103,41 @@ fn a_broken_file_keeps_the_last_good_configuration_in_force_also_over_a_restart(
     let status = bench.status().unwrap();
     assert_eq!(status["rules"], 1);
     assert!(status["config_problem"].as_str().unwrap().contains("problem"), "{status}");
+}
+
+#[test]
+fn while_the_file_is_broken_commands_show_what_is_in_force_and_say_so() {
+    let bench = Bench::new(&[]);
+    bench.configure(&format!("{GROUPS}[rules.far]\nat = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n"));
+    let mut daemon = bench.daemon_in_force();
+    fs::write(bench.path("sunup.toml"), "rules = 7\n").unwrap();
+    let far = ["plan", "--from", "2098-12-31", "--to", "2099-02-01"];
+    let commands: [(&[&str], &str); 5] = [
+        (&far, "far"),
+        (&["why", "1001"], "far: starts web"),
+        (&["groups"], "web"),
+        (&["start", "web", "--dry-run"], "1001"),
+        (&["status"], "far"),
+    ];
+
+    for is_running in [true, false] {
+        for (arguments, words) in commands {
+            let output = bench.command_of_unit(arguments).output().unwrap();
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let told = arguments == ["status"] && is_running;
+            assert_eq!(output.status.code(), Some(0), "{is_running} {arguments:?}: {out}{err}");
+            assert!(out.contains(words), "{is_running} {arguments:?}: {out}{err}");
+            assert!(told || err.contains("that file is not in force"), "{is_running} {arguments:?}: {err}");
+            assert!(told || err.contains("has 1 problem"), "{is_running} {arguments:?}: {err}");
+        }
+        // Whoever names a file means it.
+        assert!(bench.shown_with(&far, 78).contains("`rules`"));
+        if is_running {
+            daemon.signal("TERM");
+            assert_eq!(daemon.exit_code(), 0);
+        }
+    }
 }
 
 #[test]
@@ -144,6 +180,13 @@ fn what_was_due_while_nobody_ran_is_recorded_as_missed_or_done_late_and_told() {
     assert_eq!(outcome("gone"), Some("missed".into()));
     assert_eq!(outcome("open"), Some("done".into()));
     assert!(bench.daemon_log().contains("rule gone did not start"), "{}", bench.daemon_log());
+    let why = bench.shown(&["why", "1001"]);
+    assert!(
+        why.contains("the last run with it by then: gone start due") && why.contains(": missed ("),
+        "{why}"
+    );
+    assert!(why.contains("to start it now: `sunup start --server 1001`"), "{why}");
+    assert!(!bench.shown(&["why", "1002"]).contains("to start it now"), "that one came up");
 }
 
 #[test]

@@ -46,6 +46,8 @@ fn talk(stream: &mut (impl Read + Write), lines: &Mutex<Vec<String>>) -> std::io
                 in_data = true;
                 "354 go on"
             }
+            // A server that has taken the mail and never says farewell.
+            "QUIT" if lines.lock().unwrap().iter().any(|line| line.contains("silent@")) => continue,
             "QUIT" => "221 bye",
             _ => "250 fine",
         };
@@ -152,6 +154,22 @@ fn a_notice_goes_by_mail_over_tls_with_user_and_password_and_a_refusal_is_told_w
     assert_eq!(code, Some(69), "{words}");
     assert!(words.contains("certificate"), "{words}");
     assert!(!post.told().contains("AUTH"), "{}", post.told());
+}
+
+#[test]
+fn a_mail_that_was_taken_is_not_sent_again_because_the_server_is_silent_at_the_farewell() {
+    let bench = Bench::new(&[]);
+    let post = Post::new(&bench);
+    let smtp = secret(&bench, &format!("smtps://kim:pw@127.0.0.1:{}", post.port));
+    bench.configure(&format!(
+        "[notify.mail]\nkind = \"email\"\n{smtp}from = \"silent@example.com\"\nto = \"ops@example.com\"\nallow_private = true\n"
+    ));
+
+    let sent =
+        bench.command(&["notify", "test", "mail"]).env("SSL_CERT_FILE", bench.path("roots.pem")).output();
+
+    assert_eq!(sent.unwrap().status.code(), Some(0));
+    assert_eq!(post.told().matches("RCPT TO:<ops@example.com>").count(), 1);
 }
 
 #[test]

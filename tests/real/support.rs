@@ -107,6 +107,14 @@ impl Bench {
         command
     }
 
+    /// The same, with the file named by the environment, as under the unit, and not on the command line.
+    pub(crate) fn command_of_unit(&self, arguments: &[&str]) -> Command {
+        let mut command = program(self.folder.path());
+        command.args(arguments).env("SUNUP_CONFIG", self.path("sunup.toml"));
+        command.env("SUNUP_SOCKET", self.path("control.sock"));
+        command
+    }
+
     pub(crate) fn output(&self, arguments: &[&str]) -> Output {
         self.command(arguments).stdin(Stdio::null()).output().unwrap()
     }

@@ -1,11 +1,14 @@
 //! One message by electronic mail, over a connection that is encrypted wherever it leaves the machine.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use lettre::Message as Mail;
 use lettre::message::{Mailbox, header};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{AsyncSmtpTransport, AsyncTransport, Message as Mail, Tokio1Executor};
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::{Credentials, DEFAULT_MECHANISMS};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
 use percent_encoding::percent_decode_str;
 use secrecy::SecretString;
 
@@ -13,8 +16,10 @@ use super::message::Message;
 use super::{plain, post};
 use crate::domain::notice::Language;
 
-/// How long one mail may take.
+/// How long one mail may take until the server has taken it.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long a server is waited for at the farewell.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 /// The most characters of an error that are told.
 const WORDS_CHARS_MAX: usize = 300;
 
@@ -29,14 +34,16 @@ pub async fn send(
     allow_private: bool,
     message: &Message,
 ) -> Result<(), String> {
-    let transport = transport(server, allow_private).await?;
+    let office = post_office(server, allow_private).await?;
     let mut refused = Vec::new();
     // One mail for each address: a colleague who has left must not keep the others from being told.
     for address in to {
         let mail = written(from, std::slice::from_ref(address), message)?;
-        let sent = tokio::time::timeout(LIMIT, transport.send(mail)).await;
-        match sent {
-            Ok(Ok(_)) => {}
+        match tokio::time::timeout(LIMIT, office.hand_over(&mail)).await {
+            Ok(Ok(mut connection)) => {
+                // It has the mail: a server that is silent at the farewell must not get it again.
+                let _ = tokio::time::timeout(FAREWELL_LIMIT, connection.quit()).await;
+            }
             Ok(Err(error)) => refused.push(words(&error, server)),
             Err(_) => refused.push(format!("the mail server did not take it within {}s", LIMIT.as_secs())),
         }
@@ -53,7 +60,7 @@ pub async fn send(
 }
 
 /// Why a mail was not taken. What a server says in words may repeat addresses and passwords in any spelling: its code alone is told.
-fn words(error: &lettre::transport::smtp::Error, server: &SecretString) -> String {
+fn words(error: &smtp::Error, server: &SecretString) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None => {
@@ -91,10 +98,46 @@ fn written(from: &str, to: &[String], message: &Message) -> Result<Mail, String>
     mail.body(message.text()).map_err(|error| format!("no mail can be made of it: {error}"))
 }
 
-async fn transport(
-    server: &SecretString,
-    allow_private: bool,
-) -> Result<AsyncSmtpTransport<Tokio1Executor>, String> {
+/// How a connection to a mail server is encrypted.
+enum Safety {
+    /// From the beginning.
+    Wrapped(TlsParameters),
+    /// Before anything is said: by STARTTLS.
+    Upgraded(TlsParameters),
+    /// It does not leave this machine.
+    Local,
+}
+
+/// A mail server that may be used.
+struct PostOffice {
+    address: SocketAddr,
+    safety: Safety,
+    credentials: Option<Credentials>,
+}
+
+impl PostOffice {
+    /// Gives a mail to the server. The connection that comes back has nothing left to do but to say farewell.
+    async fn hand_over(&self, mail: &Mail) -> Result<AsyncSmtpConnection, smtp::Error> {
+        let hello = ClientId::default();
+        let wrapped = match &self.safety {
+            Safety::Wrapped(parameters) => Some(parameters.clone()),
+            Safety::Upgraded(_) | Safety::Local => None,
+        };
+        let connecting =
+            AsyncSmtpConnection::connect_tokio1(self.address, Some(LIMIT), &hello, wrapped, None);
+        let mut connection = connecting.await?;
+        if let Safety::Upgraded(parameters) = &self.safety {
+            connection.starttls(parameters.clone(), &hello).await?;
+        }
+        if let Some(credentials) = &self.credentials {
+            connection.auth(DEFAULT_MECHANISMS, credentials).await?;
+        }
+        connection.send(mail.envelope(), &mail.formatted()).await?;
+        Ok(connection)
+    }
+}
+
+async fn post_office(server: &SecretString, allow_private: bool) -> Result<PostOffice, String> {
     let url = post::url_of(server)?;
     let implicit = match url.scheme() {
         "smtps" => true,
@@ -106,22 +149,16 @@ async fn transport(
     let port = url.port().unwrap_or(if implicit { 465 } else { 587 });
     let addresses = post::resolved(bare, port, allow_private).await?;
     // The connection goes to just what was looked at.
-    let address = addresses.first().ok_or("its host has no address")?;
+    let address = *addresses.first().ok_or("its host has no address")?;
     let parameters = TlsParameters::new(bare.to_owned()).map_err(|error| chain(&error))?;
-    let tls = match implicit {
-        true => Tls::Wrapper(parameters),
-        false if address.ip().is_loopback() => Tls::None,
-        false => Tls::Required(parameters),
+    let safety = match implicit {
+        true => Safety::Wrapped(parameters),
+        false if address.ip().is_loopback() => Safety::Local,
+        false => Safety::Upgraded(parameters),
     };
-    let mut builder = AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(address.ip().to_string())
-        .port(port)
-        .timeout(Some(LIMIT))
-        .tls(tls);
-    if let Some(password) = url.password() {
-        let user = decoded(url.username());
-        builder = builder.credentials(Credentials::new(user, decoded(password)));
-    }
-    Ok(builder.build())
+    let credentials =
+        url.password().map(|password| Credentials::new(decoded(url.username()), decoded(password)));
+    Ok(PostOffice { address, safety, credentials })
 }
 
 /// A part of a URL without its `%` escapes.
@@ -141,7 +178,7 @@ pub async fn check(
     let message =
         Message { id: "msg_0".into(), host: String::new(), language: Language::English, items: Vec::new() };
     written(from, to, &message)?;
-    transport(server, allow_private).await.map(|_| ())
+    post_office(server, allow_private).await.map(|_| ())
 }
 
 #[cfg(test)]
@@ -154,7 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_mail_server_must_be_public_or_allowed_and_its_address_one_of_mail() {
-        let refused = async |text: &str, allow| transport(&server(text), allow).await.err();
+        let refused = async |text: &str, allow| post_office(&server(text), allow).await.err();
 
         assert!(refused("https://mail.example", true).await.unwrap().contains("smtps://"));
         assert!(refused("smtps://127.0.0.1", false).await.unwrap().contains("allow_private = true"));
