@@ -1,7 +1,7 @@
 //! The checker is checked: valid histories raise no alarm, and each kind of damage is found by the rule that is meant for it.
 
 use sunup::audit::history::{
-    Attempt, Deed, History, Keep, Micros, Need, Owed, Pause, Request, Run, SECOND, Sure, Target,
+    Attempt, Deed, History, Keep, Micros, Need, Owed, Pause, Request, Run, SECOND, State, Sure, Target,
 };
 use sunup::audit::matching::{Interval, greedy};
 use sunup::audit::{Rule, judge};
@@ -18,7 +18,7 @@ const DAYS: i64 = 12;
 type Damage = fn(&mut History, &mut Chance) -> bool;
 
 /// Each kind with the rule that is meant for it.
-const DAMAGES: [(&str, Rule, Damage); 38] = [
+const DAMAGES: [(&str, Rule, Damage); 39] = [
     ("a run is gone", Rule::NoOutcome, run_gone),
     ("a run never ends", Rule::NoOutcome, run_open),
     ("a run is there twice", Rule::TwoOutcomes, run_twice),
@@ -50,6 +50,7 @@ const DAMAGES: [(&str, Rule, Damage); 38] = [
     ("started and never up", Rule::FalseGoal, never_up),
     ("already by a request", Rule::FalseAlready, already_asked),
     ("skipped and asked", Rule::FalseRest, skipped_asked),
+    ("called stopped by hand and not so", Rule::FalseRest, called_hand_stopped),
     ("unknown and answered", Rule::FalseUnknown, unknown_answered),
     ("partial and all done", Rule::RunOutcome, outcome_other),
     ("accepted and refused", Rule::FalseResult, result_other),
@@ -391,6 +392,22 @@ fn already_asked(history: &mut History, chance: &mut Chance) -> bool {
 fn skipped_asked(history: &mut History, chance: &mut Chance) -> bool {
     let Some((target, _)) = asked_once(history, chance, "stopped") else { return false };
     outcome(&mut history.journal.targets[target], "skipped", Some("protected"));
+    true
+}
+
+fn called_hand_stopped(history: &mut History, chance: &mut Chance) -> bool {
+    let runs = &history.journal.runs;
+    let starts = |target: &&mut Target| {
+        let is_its = |run: &&Run| run.id == target.run && run.withdrawn.is_none() && run.deed == Deed::Start;
+        target.outcome() == "already" && runs.iter().any(|run| is_its(&run))
+    };
+    let targets = history.journal.targets.iter_mut().filter(starts).collect();
+    let Some(target) = pick(chance, targets) else { return false };
+    outcome(target, "skipped", Some("hand-stopped"));
+    // It was up all the time, by true time from the beginning.
+    history.states.retain(|state| state.server != target.server);
+    let (status, operation) = ("RUN".to_owned(), "NULL".to_owned());
+    history.states.insert(0, State { at: 0, server: target.server.clone(), status, operation });
     true
 }
 

@@ -57,6 +57,8 @@ fn judge_part(part: u64) {
         for (name, count) in &report.hits {
             *hits.entry(*name).or_insert(0_u64) += count;
         }
+        let left = report.history.journal.targets.iter().filter(|target| target.kind() == "hand-stopped");
+        *hits.entry("left off, since stopped by hand").or_insert(0) += u64::try_from(left.count()).unwrap();
         if chosen("SUNUP_TRACE").is_some() {
             println!("{}\n{}", run::text(seed, days()), report.trace.join("\n"));
         }

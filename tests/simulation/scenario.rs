@@ -111,6 +111,8 @@ struct Rule {
     ahead: i64,
     jitter: Micros,
     skip_late: bool,
+    /// What a person stopped in the console stays off.
+    leaves: bool,
 }
 
 /// All that a seed makes.
@@ -271,6 +273,8 @@ fn rule(chance: &mut Chance, number: i64, groups: usize) -> Rule {
         ahead,
         jitter,
         skip_late: chance.percent(15),
+        // Drawn with the moment, so that seeds found before keep what else they make.
+        leaves: (open / 5) % 5 == 0,
     }
 }
 
@@ -300,7 +304,12 @@ impl Rule {
         let zone = if self.ahead == 0 { "UTC" } else { "Asia/Seoul" };
         let missed = if self.skip_late { "missed = \"skip\"\n" } else { "" };
         let jitter = if self.jitter > 0 { "jitter = \"40s\"\n" } else { "" };
-        format!("[rules.{}]\n{when}\ntimezone = \"{zone}\"\nwindow = \"15m\"\n{missed}{jitter}", self.name)
+        let starts = self.edges.iter().any(|(_, deed)| *deed == Deed::Start);
+        let left = if self.leaves && starts { "hand_stopped = \"leave\"\n" } else { "" };
+        format!(
+            "[rules.{}]\n{when}\ntimezone = \"{zone}\"\nwindow = \"15m\"\n{missed}{jitter}{left}",
+            self.name
+        )
     }
 
     /// What it plans, by plain arithmetic over days.

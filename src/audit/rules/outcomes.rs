@@ -108,7 +108,46 @@ pub(super) fn false_rest(view: &View<'_>) -> Vec<Violation> {
             result == "accepted" || (result != "not-sent" && !surely_not)
         })
     });
-    asked.map(|of| violation(view, Rule::FalseRest, of, "something was asked")).collect()
+    let mut found: Vec<Violation> =
+        asked.map(|of| violation(view, Rule::FalseRest, of, "something was asked")).collect();
+    for (run, target) in with(view, &["skipped"]).filter(|(_, target)| target.kind() == "hand-stopped") {
+        found.extend(
+            not_by_hand(view, run, target).map(|what| violation(view, Rule::FalseRest, (run, target), what)),
+        );
+    }
+    found
+}
+
+/// Why a server that was left off as stopped by a person was none.
+fn not_by_hand(view: &View<'_>, run: &Run, target: &Target) -> Option<&'static str> {
+    if run.deed != Deed::Start {
+        return Some("only a start leaves off what a person stopped");
+    }
+    let claimed = view.true_of(run.claimed);
+    let of_server = view.history.journal.attempts.iter().filter(|attempt| {
+        let names = attempt.targets.iter().any(|(_, server)| *server == target.server);
+        let worked = attempt.answered.as_ref().is_some_and(|(_, result)| result == "accepted");
+        names && worked && view.durable_at(attempt) < claimed
+    });
+    // What was asked and never answered may have worked too, so that the last word is known only of what was accepted.
+    let doubtful = view.history.journal.attempts.iter().any(|attempt| {
+        let names = attempt.targets.iter().any(|(_, server)| *server == target.server);
+        names
+            && attempt
+                .answered
+                .as_ref()
+                .is_none_or(|(_, result)| result != "accepted" && result != "not-sent")
+    });
+    let last = of_server.max_by_key(|attempt| view.durable_at(attempt));
+    let ended = ended_at(view, target);
+    let stretch = (claimed - 60 * SECOND, ended + TOLERANCE);
+    if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(Deed::Stop)) {
+        return Some("nobody had stopped it");
+    }
+    match last {
+        Some(attempt) if attempt.deed == Deed::Stop && !doubtful => Some("the program itself had stopped it"),
+        _ => None,
+    }
 }
 
 pub(super) fn false_unknown(view: &View<'_>) -> Vec<Violation> {
