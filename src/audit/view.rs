@@ -147,6 +147,12 @@ impl<'a> View<'a> {
         moments.iter().copied().find(|at| *at >= after).unwrap_or_else(|| self.right(wall))
     }
 
+    /// The last moment of true time that a record may mean: a clock that was set back shows one moment twice.
+    pub(super) fn last_of(&self, wall: Micros) -> Micros {
+        let moments = self.history.turns.get(&wall).map_or(&[][..], Vec::as_slice);
+        moments.iter().copied().max().unwrap_or_else(|| self.right(wall))
+    }
+
     /// The moment of true time that a right clock shows so: what was planned is planned on one.
     pub(super) fn right(&self, wall: Micros) -> Micros {
         let right = self.history.clock.first().map_or(0, |offset| offset.wall_ahead - offset.wrong_by);

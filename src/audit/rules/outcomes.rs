@@ -33,6 +33,12 @@ fn ended_at(view: &View<'_>, target: &Target) -> i64 {
     target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.true_of(*at))
 }
 
+/// From before a run was claimed until the last moment at which a target of it may have ended, true time.
+fn stretch_of(view: &View<'_>, run: &Run, target: &Target) -> (i64, i64) {
+    let ended = target.ended.as_ref().map_or(view.history.until, |(_, _, at)| view.last_of(*at));
+    (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE)
+}
+
 fn is_goal(deed: Deed) -> impl Fn(&State) -> bool {
     move |state| deed.is_goal(&state.status, &state.operation)
 }
@@ -66,7 +72,7 @@ pub(super) fn false_goal(view: &View<'_>) -> Vec<Violation> {
             continue;
         }
         let ended = ended_at(view, target);
-        let stretch = (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE);
+        let stretch = stretch_of(view, run, target);
         if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(run.deed)) {
             found.push(violation(view, Rule::FalseGoal, (run, target), "the server was never there"));
         }
@@ -84,7 +90,7 @@ pub(super) fn false_already(view: &View<'_>) -> Vec<Violation> {
                 .is_some_and(|(_, result)| matches!(result.as_str(), "accepted" | "unanswered"))
         });
         let ended = ended_at(view, target);
-        let stretch = (view.true_of(run.claimed) - 60 * SECOND, ended + TOLERANCE);
+        let stretch = stretch_of(view, run, target);
         if accepted {
             found.push(violation(
                 view,
@@ -140,7 +146,7 @@ fn not_by_hand(view: &View<'_>, run: &Run, target: &Target) -> Option<&'static s
     });
     let last = of_server.max_by_key(|attempt| view.durable_at(attempt));
     let ended = ended_at(view, target);
-    let stretch = (claimed - 60 * SECOND, ended + TOLERANCE);
+    let stretch = stretch_of(view, run, target);
     if is_known(view, target, ended) && !view.was(&target.server, stretch, is_goal(Deed::Stop)) {
         return Some("nobody had stopped it");
     }

@@ -163,6 +163,41 @@ fn a_server_counts_as_there_from_a_minute_before_the_claim_to_a_little_after_the
 }
 
 #[test]
+fn a_moment_that_a_clock_showed_twice_may_be_either() {
+    let twice = |history: &mut History| {
+        history.turns.insert(ENDED, vec![DUE + 2 * SECOND, ENDED]);
+    };
+    assert!(!finds(Rule::FalseGoal, twice), "it was up at the later one");
+    assert!(finds(Rule::FalseGoal, |history| {
+        twice(history);
+        history.states.truncate(2);
+    }));
+}
+
+#[test]
+fn a_server_that_is_left_off_as_stopped_by_hand_was_down_and_not_stopped_by_the_program() {
+    let left = |states: Vec<State>, deed: Deed| {
+        finds(Rule::FalseRest, |history| {
+            let targets = vec![(7, SERVER.into())];
+            history.journal.attempts =
+                vec![Attempt { deed, targets, ..attempt(1, DUE - 3600 * SECOND, "accepted") }];
+            history.states = states;
+            ends(history, "skipped", Some("hand-stopped"));
+        })
+    };
+    let down = || vec![state(0, "RUN", "NULL"), state(DUE - 600 * SECOND, "NSTOP", "NULL")];
+
+    assert!(!left(down(), Deed::Start));
+    assert!(left(down(), Deed::Stop), "the program's own stop was the last word");
+    assert!(left(vec![state(0, "RUN", "NULL")], Deed::Start), "it was up");
+    assert!(finds(Rule::FalseRest, |history| {
+        history.journal.runs[0].deed = Deed::Stop;
+        history.journal.attempts.clear();
+        ends(history, "skipped", Some("hand-stopped"));
+    }));
+}
+
+#[test]
 fn what_was_asked_for_neither_rests_nor_was_already_there() {
     // The result of the attempt, its status, whether a target cannot have been left alone.
     let table = [
