@@ -24,6 +24,7 @@ pub mod overrides;
 mod probes;
 pub mod rate;
 mod reload;
+mod runs;
 #[cfg(test)]
 mod scene;
 mod shift;

@@ -6,6 +6,7 @@ mod lock;
 mod overrides;
 mod record;
 mod row;
+mod rows;
 mod withdraw;
 
 use std::path::{Path, PathBuf};

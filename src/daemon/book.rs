@@ -11,6 +11,7 @@ use super::forecast::Forecasts;
 use super::keeps::{Following, Swallowed, is_kept};
 use super::lines::Line;
 use super::probes::Probes;
+use super::runs::Runs;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::order::Order;
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
@@ -80,7 +81,7 @@ pub(super) struct Decided {
 /// All that the engine knows.
 pub(super) struct Book {
     pub(super) settings: Arc<Settings>,
-    pub(super) runs: BTreeMap<RunId, Run>,
+    pub(super) runs: Runs,
     pub(super) covered: BTreeMap<RuleName, Timestamp>,
     /// When spans close that began under older calendars, and that their rules' schedules no longer know.
     pub(super) left_open: BTreeMap<RuleName, Timestamp>,
@@ -173,7 +174,7 @@ impl Book {
         opening: Opening,
         lines: BTreeMap<AccountName, AccountLine>,
     ) -> Self {
-        let runs: BTreeMap<RunId, Run> = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
+        let runs: Runs = opening.runs.into_iter().map(|run| (run.id, open(run))).collect();
         let mut staggered: BTreeMap<GroupName, Timestamp> = BTreeMap::new();
         for target in runs.values().flat_map(|run| run.targets.values()) {
             for group in target.progress.first_asked.iter().flat_map(|_| &target.groups) {
@@ -254,7 +255,7 @@ impl Book {
     /// Lets an event happen to one target.
     pub(super) fn happen(&mut self, draft: &mut Draft, run: RunId, server: &ServerId, event: &Event<'_>) {
         let opposite = self.unanswered.get(server).copied();
-        let Some(open) = self.runs.get_mut(&run) else {
+        let Some(open) = self.runs.get_mut(run) else {
             return;
         };
         let Some(target) = open.targets.get_mut(server) else {
@@ -280,7 +281,7 @@ impl Book {
     pub(super) fn open_targets_of(&self, server: &ServerId) -> Vec<RunId> {
         let is_open =
             |run: &Run| run.targets.get(server).is_some_and(|target| target.progress.outcome().is_none());
-        self.runs.iter().filter(|(_, run)| is_open(run)).map(|(id, _)| *id).collect()
+        self.runs.of(server).filter(|(_, run)| is_open(run)).map(|(id, _)| id).collect()
     }
 
     /// All open targets.
@@ -333,7 +334,7 @@ impl Book {
         let mut kept = Vec::new();
         for ((id, server), before) in before {
             let name = self.name_of(&server);
-            let Some(run) = self.runs.get_mut(&id) else {
+            let Some(run) = self.runs.get_mut(id) else {
                 continue;
             };
             let Some(target) = run.targets.get_mut(&server) else {
@@ -370,7 +371,7 @@ impl Book {
         let ended: Vec<RunId> =
             self.runs.iter().filter(|(_, run)| run.is_over()).map(|(id, _)| *id).collect();
         for id in ended {
-            if let Some(run) = self.runs.remove(&id) {
+            if let Some(run) = self.runs.remove(id) {
                 self.no_room.remove(&id);
                 let outcomes: Vec<&Outcome> =
                     run.targets.values().filter_map(|t| t.progress.outcome()).collect();
@@ -388,9 +389,9 @@ impl Book {
     /// Whether a newer opposite target has a request out, or must look, for this server.
     pub(super) fn opposite_holds_the_wire(&self, server: &ServerId, action: Action) -> bool {
         self.runs
-            .values()
-            .filter(|run| run.head.action != action)
-            .any(|run| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
+            .of(server)
+            .filter(|(_, run)| run.head.action != action)
+            .any(|(_, run)| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
     }
 
     /// A target that waits learns nothing from a sight that began before the last request for its server was settled.
@@ -407,7 +408,7 @@ impl Book {
         let Withdrawn { runs, misses, reopened, overrides, kept } = withdrawn;
         self.overrides.reopen(&overrides);
         for run in &runs {
-            self.runs.remove(run);
+            self.runs.remove(*run);
         }
         for (rule, until) in &reopened {
             if let Some(covered) = self.covered.get_mut(rule) {

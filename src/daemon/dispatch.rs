@@ -22,8 +22,10 @@ use crate::ports::cloud::Scope;
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{Intent, Waiver};
 
-/// The most mutating requests of one account that may be open at once.
-const ASKS_OPEN_MAX: usize = 4;
+/// The most mutating requests of an ordinary account that may be open at once.
+const ASKS_OPEN: usize = 4;
+/// The most of any account, however fast it may be asked.
+const ASKS_OPEN_MAX: usize = 256;
 /// A request whose intent took longer to record is not sent: what was decided then may no longer be right.
 const DECISION_AGE_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two reads of one account.
@@ -167,13 +169,18 @@ fn share(book: &mut Book, draft: &mut Draft) {
             matches!(target.progress.state, State::Waiting { .. }) && target.progress.mark.is_none()
         });
         let action = open.head.action;
-        let others = book.runs.iter().filter(|(id, other)| **id != run && other.head.action == action);
+        if !waits {
+            continue;
+        }
+        let others = book.runs.of(&server).filter(|(id, other)| *id != run && other.head.action == action);
         let mut progresses =
             others.filter_map(|(_, other)| other.targets.get(&server)).map(|target| &target.progress);
         let busy = |progress: &&Progress| {
             matches!(progress.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. })
         };
-        if waits && let Some(other) = progresses.find(busy).cloned() {
+        let found = progresses.find(busy).cloned();
+        drop(progresses);
+        if let Some(other) = found {
             book.happen(draft, run, &server, &Event::Shared(&other));
         }
     }
@@ -216,7 +223,7 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
     for account in book.accounts.keys() {
         all.insert(account.clone(), Wishes::default());
     }
-    for (id, run) in &book.runs {
+    for (id, run) in book.runs.iter() {
         for (server, target) in &run.targets {
             let opposite = book.unanswered.get(server).copied();
             let policy = policy(&run.head, target.limit, opposite);
@@ -304,7 +311,7 @@ fn ask(
             let Some(state) = book.accounts.get(account) else {
                 return;
             };
-            if !state.breaker.lets_ask() || state.asks_open >= ASKS_OPEN_MAX {
+            if !state.breaker.lets_ask() || state.asks_open >= asks_open_max(state.line.bucket.rate_milli()) {
                 break;
             }
             if let Some(from) = state.careful
@@ -342,6 +349,11 @@ fn ask(
     if let Some(state) = book.accounts.get(account) {
         state.line.bucket.set_asks_waiting(waiting);
     }
+}
+
+/// How many mutating requests may be open at once, by the rate in thousandths a second: what a tenth of a second lets through.
+fn asks_open_max(rate_milli: u64) -> usize {
+    usize::try_from(rate_milli / 10_000).unwrap_or(ASKS_OPEN_MAX).clamp(ASKS_OPEN, ASKS_OPEN_MAX)
 }
 
 /// When the next mutating request may go, if the hour's are used up.

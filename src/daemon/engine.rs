@@ -96,6 +96,8 @@ pub struct Engine {
     held_since: Timestamp,
     /// When the last turn wanted to be woken.
     wake_by: Timestamp,
+    /// What is recorded and not yet logged: requests that can go do not wait for it.
+    unsaid: Vec<super::lines::Line>,
     /// How far the clock was set since time was last counted on.
     shift: SignedDuration,
     deferred: Vec<(Duration, Input)>,
@@ -157,6 +159,7 @@ impl Engine {
             absence: Absence::down_until(reading.wall),
             held_since: reading.wall,
             wake_by: Timestamp::MAX,
+            unsaid: Vec::new(),
             shift: SignedDuration::ZERO,
             deferred: Vec::new(),
             askers: Vec::new(),
@@ -186,7 +189,11 @@ impl Engine {
             self.config_trouble(Some(problem));
         }
         loop {
-            let alarm = self.turn(std::mem::take(&mut inputs)).await?;
+            let turned = self.turn(std::mem::take(&mut inputs)).await;
+            if turned.is_err() || self.is_over() {
+                self.say();
+            }
+            let alarm = turned?;
             self.beat();
             if self.is_over() {
                 self.tasks.shutdown().await;
@@ -343,6 +350,10 @@ impl Engine {
         self.answer_people(commands, std::mem::take(&mut draft.command_runs));
         self.greet_if_wanted(&mut acts);
         self.act(acts);
+        // What was claimed is asked for by the turn that follows at once.
+        if !claiming {
+            self.say();
+        }
         self.chores().await;
         let released = self.is_ready() && !self.deferred.is_empty();
         alarm.at(self.watch.wakes_at(reading).unwrap_or(Timestamp::MAX));

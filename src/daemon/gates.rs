@@ -51,9 +51,13 @@ struct Gates<'a> {
     looks: Looks,
     /// The open runs of each action that hold a server.
     runs: BTreeMap<(&'a ServerId, Action), Vec<&'a Run>>,
+    /// The runs whose servers are not all known.
+    pending: Vec<&'a Run>,
     judged: BTreeMap<SeenFrom, Gate>,
     canaries: BTreeMap<RunId, BTreeSet<&'a ServerId>>,
     tallies: BTreeMap<(RunId, GroupName), Tally>,
+    /// Whether there are groups whose servers only a list tells; without them nothing is unknown.
+    are_listed: bool,
     /// For each run and account a group that decides about its servers and is not known, if there is one.
     unknown: BTreeMap<(RunId, &'a AccountName), Option<GroupName>>,
     keeping: Keeping<'a>,
@@ -124,13 +128,28 @@ impl<'a> Gates<'a> {
         let (looks, judged) = (Looks::new(), BTreeMap::new());
         let (canaries, tallies, unknown) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let keeping = book.keeping(now);
-        Self { book, probes, now, looks, runs, judged, canaries, tallies, unknown, keeping }
+        let pending = book.runs.values().filter(|run| !run.resolution.pending.is_empty()).collect();
+        let are_listed = book.settings.groups.values().any(Group::needs_list);
+        Self {
+            book,
+            probes,
+            now,
+            looks,
+            runs,
+            pending,
+            are_listed,
+            judged,
+            canaries,
+            tallies,
+            unknown,
+            keeping,
+        }
     }
 
     /// The targets whose turn it would be, and those that are held.
     fn waiting(&self) -> Vec<(RunId, &'a ServerId)> {
         let mut found = Vec::new();
-        for (id, run) in &self.book.runs {
+        for (id, run) in self.book.runs.iter() {
             for (server, target) in &run.targets {
                 let State::Waiting { until, .. } = &target.progress.state else { continue };
                 let is_marked = target.progress.mark.is_some();
@@ -173,7 +192,11 @@ impl<'a> Gates<'a> {
         let rule = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule));
         let due = rule.map(|_| run.head.due);
         let since = known_from(book, run.head.claimed);
+        let are_listed = self.are_listed;
         let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
+            if !are_listed {
+                return None;
+            }
             let kept = match run.waives(Waiver::Keeps) {
                 true => BTreeSet::new(),
                 false => keeps::deciding(book, &self.keeping, &server.account, action),
@@ -511,7 +534,8 @@ impl<'a> Gates<'a> {
         let may_hold = |group: &GroupName| {
             self.book.settings.groups.get(group).is_some_and(|group| group.account == server.account)
         };
-        let newer = self.book.runs.values().find(|other| {
+        // Most turns have no run at all whose servers are still to be learned.
+        let newer = self.pending.iter().find(|other| {
             other.head.action == Action::Start
                 && other.head.due >= run.head.due
                 && self.now < other.head.window_end

@@ -130,8 +130,7 @@ impl Book {
 
     /// Why a server is left alone by an action, where a person keeps it as it is.
     pub(super) fn kept(&self, keeping: &Keeping<'_>, action: Action, server: &ServerId) -> Option<Reason> {
-        let zone = view::zone_of(Some(&self.settings), None);
-        keeping.holding(action, server).map(|keep| keep.as_reason(&zone))
+        keeping.holding(action, server).map(|keep| keep.as_reason(&view::zone_of(Some(&self.settings), None)))
     }
 
     /// Remembers what a keep held back, so that it can be made up for.

@@ -342,15 +342,15 @@ fn add_targets(book: &mut Book, draft: &mut Draft, id: RunId) {
         note_decided(book, server, &head);
     }
     supersede_older(book, draft, &head, &taking);
-    if let Some(run) = book.runs.get_mut(&id) {
+    if let Some(run) = book.runs.get_mut(id) {
         run.resolution = resolution;
         for (server, groups) in regrouped {
             if let Some(target) = run.targets.get_mut(&server) {
                 target.groups = groups;
             }
         }
-        run.targets.extend(targets.into_iter().map(|target| (target.server.clone(), target)));
     }
+    book.runs.add_targets(id, targets);
     if let Some(reason) = guard {
         withdraw_rest(book, draft, id, &reason);
     }

@@ -340,7 +340,7 @@ fn withdraw_pending(book: &mut Book, draft: &mut Draft) {
     let waiting: Vec<RunId> =
         book.runs.iter().filter(|(_, run)| !run.resolution.pending.is_empty()).map(|(id, _)| *id).collect();
     for id in waiting {
-        let Some(run) = book.runs.get_mut(&id) else { continue };
+        let Some(run) = book.runs.get_mut(id) else { continue };
         let gone = gone(&book.settings, &run.head);
         let before = run.resolution.pending.len();
         run.resolution.pending.retain(|group| gone.is_none() && book.settings.groups.contains_key(group));
@@ -350,7 +350,7 @@ fn withdraw_pending(book: &mut Book, draft: &mut Draft) {
         let (resolution, targets) = (run.resolution.clone(), Vec::new());
         draft.turn.additions.push(Addition { run: id, resolution, targets, regrouped: Vec::new() });
         let is_empty = run.targets.is_empty() && run.resolution.pending.is_empty();
-        if is_empty && let Some(run) = book.runs.remove(&id) {
+        if is_empty && let Some(run) = book.runs.remove(id) {
             let reason = gone.map_or("its groups were removed".to_owned(), |reason| reason.to_string());
             draft.turn.ends.push(End { run: id, outcome: RunOutcome::Skipped, reason: reason.clone() });
             book.note_end(draft, id, &run.head, RunOutcome::Skipped, (&[], &reason));

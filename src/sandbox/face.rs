@@ -490,12 +490,14 @@ impl Call<'_> {
             "getZoneList" => json!({"totalRows": 1, "zoneList": [
                 {"zoneCode": "KR-1", "zoneName": "KR-1", "regionCode": "KR", "zoneDescription": "sandbox"}]}),
             _ => {
-                let numbers = self.servers;
-                let all: Vec<&super::model::Server> = model
-                    .of_account(self.account)
-                    .filter(|server| self.parameters.admits(server))
-                    .filter(|server| self.deed().is_none() || numbers.contains(&server.no))
-                    .collect();
+                let numbers = self.parameters.list("serverInstanceNoList");
+                let admits = self.parameters.filter();
+                let mut all: Vec<&super::model::Server> = match (numbers.is_empty(), self.deed()) {
+                    (true, None) => model.of_account(self.account).collect(),
+                    (true, Some(_)) => model.named(self.account, self.servers).collect(),
+                    (false, _) => model.named(self.account, &numbers).collect(),
+                };
+                all.retain(|server| admits(server));
                 let page: Vec<Value> = match self.parameters.page() {
                     Some((page, size)) => {
                         all.iter().skip((page - 1) * size).take(size).map(|s| server(s, moment)).collect()

@@ -1,6 +1,6 @@
 //! The cloud as a state machine of servers. Pure: every call is told the time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +167,8 @@ pub enum Deed {
 #[derive(Debug, Clone)]
 pub struct Model {
     servers: BTreeMap<(String, String), Server>,
+    /// When servers change by themselves next.
+    coming: BTreeSet<(i64, (String, String))>,
     chance: u64,
 }
 
@@ -175,7 +177,7 @@ impl Model {
     #[must_use]
     pub fn new(servers: impl IntoIterator<Item = Server>, seed: u64) -> Self {
         let servers = servers.into_iter().map(|server| ((server.account.clone(), server.no.clone()), server));
-        Self { servers: servers.collect(), chance: seed }
+        Self { servers: servers.collect(), coming: BTreeSet::new(), chance: seed }
     }
 
     /// A number below `bound`, from the seed.
@@ -188,11 +190,17 @@ impl Model {
     /// Lets time pass: everything that is to have happened by now has happened.
     pub fn advance(&mut self, now: i64) -> Vec<Change> {
         let mut changes = Vec::new();
-        for server in self.servers.values_mut() {
-            while server.course.first().is_some_and(|turn| turn.at <= now) {
+        while let Some((at, key)) = self.coming.first().cloned().filter(|(at, _)| *at <= now) {
+            self.coming.pop_first();
+            let Some(server) = self.servers.get_mut(&key) else { continue };
+            // It may have been set on another course since.
+            while server.course.first().is_some_and(|turn| turn.at <= at) {
                 let turn = server.course.remove(0);
                 server.turn(turn.at, turn.status, turn.operation);
                 changes.push(change_of(server, turn.at));
+            }
+            if let Some(next) = server.course.first() {
+                self.coming.insert((next.at, key));
             }
         }
         changes.sort_by_key(|change| change.at);
@@ -201,7 +209,18 @@ impl Model {
 
     /// The servers of an account, in order of their numbers.
     pub fn of_account(&self, account: &str) -> impl Iterator<Item = &Server> {
-        self.servers.values().filter(move |server| server.account == account)
+        let from = (account.to_owned(), String::new());
+        self.servers
+            .range(from..)
+            .map(|(_, server)| server)
+            .take_while(move |server| server.account == account)
+    }
+
+    /// Those of an account that have one of these numbers, in order of their numbers, each once.
+    pub fn named<'m>(&'m self, account: &str, numbers: &[String]) -> impl Iterator<Item = &'m Server> {
+        let numbers: BTreeSet<(String, String)> =
+            numbers.iter().map(|no| (account.to_owned(), no.clone())).collect();
+        numbers.into_iter().filter_map(|key| self.servers.get(&key))
     }
 
     /// All servers.
@@ -243,7 +262,11 @@ impl Model {
                 None => bad.push(("1300", format!("unknown({no}) : The server does not exist."))),
                 Some(server) => match refusal(server, deed) {
                     Some((code, reason)) => bad.push((code, format!("{}({no}) : {reason}", server.name))),
-                    None => changes.push(set_off(server, deed, mishap(no), length, now)),
+                    None => {
+                        changes.push(set_off(server, deed, mishap(no), length, now));
+                        let key = (account.to_owned(), no.clone());
+                        self.coming.extend(server.course.first().map(|turn| (turn.at, key)));
+                    }
                 },
             }
         }

@@ -34,19 +34,19 @@ impl Parameters {
         found.into_iter().map(|(_, value)| value).collect()
     }
 
-    /// Whether the filters of `getServerInstanceList` let a server through. There is no filter for zones or tags.
-    pub(super) fn admits(&self, server: &Server) -> bool {
-        let numbers = self.list("serverInstanceNoList");
-        let same = |name: &str, field: &str| self.get(name).is_none_or(|wanted| wanted == field);
-        let region = server.zone.split('-').next().unwrap_or("KR");
-        (numbers.is_empty() || numbers.contains(&server.no))
-            && same("regionCode", region)
-            && same("vpcNo", &server.vpc)
-            && same("serverInstanceStatusCode", &server.status)
-            && same("ip", &server.ip)
-            && (self.list("hypervisorTypeCodeList").is_empty()
-                || self.list("hypervisorTypeCodeList").contains(&server.hypervisor))
-            && self.get("serverName").is_none_or(|part| server.name.contains(part))
+    /// Whether the filters of `getServerInstanceList` beside that for numbers let a server through. There is none for zones or tags.
+    pub(super) fn filter(&self) -> impl Fn(&Server) -> bool {
+        let hypervisors = self.list("hypervisorTypeCodeList");
+        move |server| {
+            let same = |name: &str, field: &str| self.get(name).is_none_or(|wanted| wanted == field);
+            let region = server.zone.split('-').next().unwrap_or("KR");
+            same("regionCode", region)
+                && same("vpcNo", &server.vpc)
+                && same("serverInstanceStatusCode", &server.status)
+                && same("ip", &server.ip)
+                && (hypervisors.is_empty() || hypervisors.contains(&server.hypervisor))
+                && self.get("serverName").is_none_or(|part| server.name.contains(part))
+        }
     }
 
     /// Page number from 1 and page size, where both are asked for.

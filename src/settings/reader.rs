@@ -17,7 +17,7 @@ use super::raw::{
 };
 
 /// The largest configuration file, in bytes.
-pub(super) const TEXT_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(super) const TEXT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Reads the file as far as it can be read.
 pub(super) fn read(text: &str) -> (File, Vec<Problem>) {

@@ -19,6 +19,8 @@ use crate::domain::order::Chains;
 
 /// The shortest look ahead that is of use: reads take their time.
 const PREFLIGHT_MIN: Duration = Duration::from_secs(15);
+/// The fastest that an account may be asked, in requests a second: rehearsals against the sandbox want it, no cloud is known to.
+const RATE_MAX: usize = 10_000;
 /// The longest look before due; what is to be seen earlier is what `rehearse` is for.
 const PREFLIGHT_MAX: Duration = Duration::from_mins(10);
 /// The shortest time in which a person could mend something.
@@ -214,7 +216,7 @@ impl Resolver<'_> {
         let endpoint = self.endpoint(raw.site, raw.endpoint);
         let role = raw.role.filter(|role| role.value);
         let keys = self.keys(name, raw.access_key, raw.secret_key, role.as_ref());
-        let rate = self.count("rate", raw.rate, 100, usize::try_from(RATE_DEFAULT).unwrap_or(5));
+        let rate = self.count("rate", raw.rate, RATE_MAX, usize::try_from(RATE_DEFAULT).unwrap_or(5));
         let batch = self.count("batch", raw.batch, 100, BATCH_DEFAULT);
         let region = raw.region.filter(|region| {
             let fine = !region.value.is_empty()

@@ -48,7 +48,7 @@ const PAGE_SIZE: u32 = 100;
 /// The most addresses of one machine that are asked for.
 const ADDRESSES_MAX: usize = 32;
 /// The most pages that one list may have.
-const PAGES_MAX: u32 = 200;
+const PAGES_MAX: u32 = 2000;
 
 /// The keys of an account, or why there are none.
 pub struct KeyPair {

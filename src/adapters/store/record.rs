@@ -3,13 +3,12 @@
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 use sqlx::pool::PoolConnection;
-use sqlx::{Connection, Row, Sqlite, Transaction};
+use sqlx::{Connection, Sqlite, Transaction};
 
-use super::{SqliteStore, overrides, row};
-use crate::domain::name::{GroupName, RunId, ServerId};
+use super::{SqliteStore, overrides, rows};
+use crate::domain::name::{GroupName, RunId};
 use crate::ports::store::{
-    Addition, AttemptResult, Change, Claim, ConfigText, CoveredMark, End, Intent, MissedRange, Origin,
-    Recorded, StoreError, Target, Turn,
+    Addition, AttemptResult, Claim, ConfigText, MissedRange, Recorded, StoreError, Turn,
 };
 
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
@@ -81,37 +80,24 @@ pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded,
 
 async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     let now = micros(turn.at.unwrap_or(Timestamp::UNIX_EPOCH));
-    let mut recorded = Recorded::default();
-    for claim in &turn.claims {
-        recorded.claimed.push(write_claim(tx, claim).await?);
-    }
+    let claimed = write_claims(tx, &turn.claims).await?;
     for addition in &turn.additions {
         write_addition(tx, addition).await?;
     }
     for result in &turn.results {
         write_result(tx, result, now).await?;
     }
-    for change in &turn.changes {
-        write_change(tx, change).await?;
-    }
-    for intent in &turn.intents {
-        write_intent(tx, intent, now).await?;
-    }
-    for end in &turn.ends {
-        write_end(tx, end, now).await?;
-    }
+    rows::change_targets(tx, &turn.changes).await?;
+    rows::add_intents(tx, &turn.intents, now).await?;
+    rows::end_runs(tx, &turn.ends, now).await?;
     for (group, servers) in &turn.sizes {
         write_size(tx, group, *servers, now).await?;
     }
-    for (server, since) in &turn.left_running {
-        write_left_running(tx, server, since.map(micros)).await?;
-    }
+    rows::note_left_running(tx, &turn.left_running).await?;
     for missed in &turn.missed {
         write_missed(tx, missed, now).await?;
     }
-    for mark in &turn.marks {
-        write_mark(tx, mark).await?;
-    }
+    rows::set_marks(tx, &turn.marks).await?;
     for rule in &turn.dropped_marks {
         sqlx::query("DELETE FROM marks WHERE rule = ?").bind(rule.as_str()).execute(&mut **tx).await?;
     }
@@ -135,7 +121,7 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for one in &turn.overrides_ended {
         overrides::end(tx, one).await?;
     }
-    Ok(recorded)
+    Ok(Recorded { claimed })
 }
 
 pub(super) fn one_row(rows: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -146,46 +132,21 @@ pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
 
-async fn write_claim(tx: &mut Tx<'_>, claim: &Claim) -> Result<Option<RunId>, Failure> {
-    let head = &claim.head;
-    let waived: Vec<&str> = head.waived.iter().map(|waiver| waiver.word()).collect();
-    let (rule, who, keep) = match &head.origin {
-        Origin::Rule(rule) => (Some(rule.as_str()), None, None),
-        Origin::Person(who) => (None, Some(who.as_str()), None),
-        Origin::Keep { id, who } => (None, Some(who.as_str()), Some(id.0)),
-    };
-    let inserted = sqlx::query(
-        "INSERT INTO runs (rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
-         outcome, reason, ended) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL AND withdrawn IS NULL DO NOTHING RETURNING id",
-    )
-    .bind(rule)
-    .bind(who)
-    .bind(keep)
-    .bind(head.action.word())
-    .bind(names(&head.groups)?)
-    .bind(micros(head.planned))
-    .bind(micros(head.due))
-    .bind(micros(head.window_end))
-    .bind(micros(head.claimed))
-    .bind(serde_json::to_string(&waived)?)
-    .bind(names(&claim.resolution.pending)?)
-    .bind(names(&claim.resolution.empty)?)
-    .bind(claim.ended.as_ref().map(|(outcome, _)| outcome.word()))
-    .bind(claim.ended.as_ref().map(|(_, reason)| reason.as_str()).filter(|reason| !reason.is_empty()))
-    .bind(claim.ended.as_ref().map(|_| micros(head.claimed)))
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(inserted) = inserted else { return Ok(None) };
-    let run = RunId(inserted.get(0));
-    for target in &claim.targets {
-        write_target(tx, run, target).await?;
+/// The numbers of the runs, in order; none for one whose occurrence is claimed already.
+async fn write_claims(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<Vec<Option<RunId>>, Failure> {
+    let claimed = rows::add_runs(tx, claims).await?;
+    let mut targets = Vec::new();
+    for (run, claim) in claimed.iter().zip(claims) {
+        targets.extend(run.iter().flat_map(|run| claim.targets.iter().map(|target| (*run, target))));
     }
-    Ok(Some(run))
+    rows::add_targets(tx, &targets).await?;
+    Ok(claimed)
 }
 
 /// Names as a JSON list.
-fn names<'a>(groups: impl IntoIterator<Item = &'a GroupName>) -> Result<String, serde_json::Error> {
+pub(super) fn names<'a>(
+    groups: impl IntoIterator<Item = &'a GroupName>,
+) -> Result<String, serde_json::Error> {
     serde_json::to_string(&groups.into_iter().map(GroupName::as_str).collect::<Vec<_>>())
 }
 
@@ -198,9 +159,8 @@ async fn write_addition(tx: &mut Tx<'_>, addition: &Addition) -> Result<(), Fail
         .execute(&mut **tx)
         .await?;
     one_row(done.rows_affected(), || format!("run {run} has ended before its groups were known"))?;
-    for target in &addition.targets {
-        write_target(tx, run, target).await?;
-    }
+    let targets: Vec<_> = addition.targets.iter().map(|target| (run, target)).collect();
+    rows::add_targets(tx, &targets).await?;
     for (server, groups) in &addition.regrouped {
         sqlx::query("UPDATE targets SET groups = ? WHERE run = ? AND account = ? AND server = ?")
             .bind(names(groups)?)
@@ -213,18 +173,6 @@ async fn write_addition(tx: &mut Tx<'_>, addition: &Addition) -> Result<(), Fail
     Ok(())
 }
 
-async fn write_end(tx: &mut Tx<'_>, end: &End, now: i64) -> Result<(), Failure> {
-    let done =
-        sqlx::query("UPDATE runs SET outcome = ?, reason = ?, ended = ? WHERE id = ? AND outcome IS NULL")
-            .bind(end.outcome.word())
-            .bind(Some(end.reason.as_str()).filter(|reason| !reason.is_empty()))
-            .bind(now)
-            .bind(end.run.0)
-            .execute(&mut **tx)
-            .await?;
-    one_row(done.rows_affected(), || format!("run {} has ended before", end.run))
-}
-
 async fn write_size(tx: &mut Tx<'_>, group: &GroupName, servers: usize, now: i64) -> Result<(), Failure> {
     sqlx::query(
         "INSERT INTO group_sizes (name, servers, recorded) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE \
@@ -235,99 +183,6 @@ async fn write_size(tx: &mut Tx<'_>, group: &GroupName, servers: usize, now: i64
     .bind(now)
     .execute(&mut **tx)
     .await?;
-    Ok(())
-}
-
-async fn write_left_running(tx: &mut Tx<'_>, server: &ServerId, since: Option<i64>) -> Result<(), Failure> {
-    let sql = match since {
-        Some(_) => {
-            "INSERT INTO left_running (account, server, since) VALUES (?, ?, ?) ON CONFLICT (account, server) DO UPDATE \
-             SET since = excluded.since"
-        }
-        None => "DELETE FROM left_running WHERE account = ? AND server = ?",
-    };
-    let query = sqlx::query(sql).bind(server.account.as_str()).bind(server.no.as_str());
-    let query = match since {
-        Some(since) => query.bind(since),
-        None => query,
-    };
-    query.execute(&mut **tx).await?;
-    Ok(())
-}
-
-async fn write_target(tx: &mut Tx<'_>, run: RunId, target: &Target) -> Result<(), Failure> {
-    let outcome = target.progress.outcome();
-    sqlx::query(
-        "INSERT INTO targets (run, account, server, name, groups, limit_ms, state, progress, revision, outcome, reason) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(run.0)
-    .bind(target.server.account.as_str())
-    .bind(target.server.no.as_str())
-    .bind(target.name.as_deref())
-    .bind(names(&target.groups)?)
-    .bind(i64::try_from(target.limit.as_millis()).unwrap_or(i64::MAX))
-    .bind(target.progress.state.word())
-    .bind(row::to_json(&target.progress)?)
-    .bind(target.revision)
-    .bind(outcome.map(|outcome| outcome.word()))
-    .bind(outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()))
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn write_change(tx: &mut Tx<'_>, change: &Change) -> Result<(), Failure> {
-    let outcome = change.progress.outcome();
-    let done = sqlx::query(
-        "UPDATE targets SET name = coalesce(?, name), state = ?, progress = ?, revision = revision + 1, outcome = ?, reason = ? \
-         WHERE run = ? AND account = ? AND server = ? AND revision = ? AND outcome IS NULL",
-    )
-    .bind(change.name.as_deref())
-    .bind(change.progress.state.word())
-    .bind(row::to_json(&change.progress)?)
-    .bind(outcome.map(|outcome| outcome.word()))
-    .bind(outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()))
-    .bind(change.run.0)
-    .bind(change.server.account.as_str())
-    .bind(change.server.no.as_str())
-    .bind(change.revision)
-    .execute(&mut **tx)
-    .await?;
-    one_row(done.rows_affected(), || {
-        format!("server {} of run {} was changed by somebody else", change.server, change.run)
-    })
-}
-
-async fn write_intent(tx: &mut Tx<'_>, intent: &Intent, now: i64) -> Result<(), Failure> {
-    sqlx::query("INSERT INTO attempts (id, action, intended) VALUES (?, ?, ?)")
-        .bind(intent.attempt.0)
-        .bind(intent.action.word())
-        .bind(now)
-        .execute(&mut **tx)
-        .await?;
-    let mut servers: Vec<&ServerId> = Vec::new();
-    for (run, server) in &intent.targets {
-        sqlx::query("INSERT INTO attempt_targets (attempt, run, account, server) VALUES (?, ?, ?, ?)")
-            .bind(intent.attempt.0)
-            .bind(run.0)
-            .bind(server.account.as_str())
-            .bind(server.no.as_str())
-            .execute(&mut **tx)
-            .await?;
-        if !servers.contains(&server) {
-            servers.push(server);
-        }
-    }
-    for server in servers {
-        // The primary key refuses a second open request for a server.
-        sqlx::query("INSERT INTO open_attempts (account, server, attempt) VALUES (?, ?, ?)")
-            .bind(server.account.as_str())
-            .bind(server.no.as_str())
-            .bind(intent.attempt.0)
-            .execute(&mut **tx)
-            .await?;
-    }
     Ok(())
 }
 
@@ -372,20 +227,6 @@ async fn write_missed(tx: &mut Tx<'_>, missed: &MissedRange, now: i64) -> Result
     .bind(missed.cause.kind.word())
     .bind(&missed.cause.text)
     .bind(now)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-async fn write_mark(tx: &mut Tx<'_>, mark: &CoveredMark) -> Result<(), Failure> {
-    sqlx::query(
-        "INSERT INTO marks (rule, fingerprint, until, closes) VALUES (?, ?, ?, ?) ON CONFLICT (rule) DO UPDATE \
-         SET fingerprint = excluded.fingerprint, until = excluded.until, closes = excluded.closes",
-    )
-    .bind(mark.rule.as_str())
-    .bind(&mark.fingerprint)
-    .bind(micros(mark.until))
-    .bind(mark.closes.map(micros))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -39,13 +39,18 @@ impl Engine {
         // What was seen comes before what is asked because of it.
         draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
         measure(self.parts.meter.as_ref(), &draft.lines, &draft.turn);
-        lines::emit_all(&draft.lines);
-        draft.lines.clear();
+        self.unsaid.append(&mut draft.lines);
         for notice in draft.notices.drain(..) {
             self.parts.notifier.tell(&notice);
         }
         draft.turn = Turn::default();
         Ok(())
+    }
+
+    /// Logs what has been recorded.
+    pub(super) fn say(&mut self) {
+        lines::emit_all(&self.unsaid);
+        self.unsaid.clear();
     }
 
     /// Before the first turn under a clock that can be believed: what a wrong clock decided is taken back.
@@ -78,6 +83,7 @@ impl Engine {
 
     /// A journal that cannot be used is tried again after a while; nothing else happens until it can.
     async fn wait_for_journal(&mut self, journal: String, what: String) -> Result<(), EngineError> {
+        self.say();
         if !self.store_trouble {
             self.store_trouble = true;
             let text =

@@ -1,0 +1,171 @@
+//! Nine o'clock: many rules and servers due in one second, with all limits open.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use sunup::adapters::clock::SystemClock;
+use sunup::adapters::ncp::sign::signature;
+use sunup::ports::clock::Clock;
+
+use crate::figures::{Figures, Goal, median};
+use crate::place::{Failure, Place, Watch, float, pause, second_in, used, wait_for};
+
+/// Servers in one request.
+const BATCH: usize = 20;
+/// Connections of the load generator.
+const CONNECTIONS: usize = 8;
+
+pub(crate) fn measure(figures: &mut Figures, runs: usize) -> Result<(), Failure> {
+    let raw: Vec<f64> = (0..runs.max(1)).map(|_| raw(1000)).collect::<Result<_, _>>()?;
+    figures.note("raw load generator: the same requests", "a second", &raw, Goal::None);
+    for (rules, servers, times) in
+        [(1000, 1000, runs), (10, 20_000, runs), (10_000, 10_000, runs), (10, 100_000, 1)]
+    {
+        let what = format!("{rules} rules, {servers} servers");
+        let found: Vec<Morning> =
+            (0..times.max(1)).map(|_| morning(rules, servers)).collect::<Result<_, _>>()?;
+        let all = |of: fn(&Morning) -> f64| found.iter().map(of).collect::<Vec<f64>>();
+        let last = if servers == 100_000 { Goal::AtMost(60.0) } else { Goal::None };
+        figures.note(format!("{what}: every request sent"), "s", &all(|m| m.sent), Goal::None);
+        figures.note(format!("{what}: every server confirmed"), "s", &all(|m| m.confirmed), last);
+        figures.note(format!("{what}: CPU of the daemon"), "s", &all(|m| m.cpu), Goal::None);
+        figures.note(format!("{what}: most memory"), "MiB", &all(|m| m.memory), Goal::None);
+        figures.point("nine", ("servers", "seconds"), "sent", (float(servers), median(&all(|m| m.sent))));
+        figures.point(
+            "nine",
+            ("servers", "seconds"),
+            "confirmed",
+            (float(servers), median(&all(|m| m.confirmed))),
+        );
+        if servers == 20_000 {
+            let rate = all(|m| m.rate);
+            figures.note(format!("{what}: requests, first to last"), "a second", &rate, Goal::None);
+            let ratio = median(&rate) / median(&raw);
+            figures.note("its share of the raw load generator", "", &[ratio], Goal::AtLeast(0.5));
+        }
+    }
+    Ok(())
+}
+
+/// What a morning came to.
+struct Morning {
+    /// Seconds from due until the last request arrived.
+    sent: f64,
+    /// Seconds from due until the last run had ended, each server seen at its goal.
+    confirmed: f64,
+    /// Requests a second between the first and the last.
+    rate: f64,
+    cpu: f64,
+    memory: f64,
+}
+
+fn morning(rules: usize, servers: usize) -> Result<Morning, Failure> {
+    let place = Place::new(servers, "1s..1s")?;
+    let due = second_in(8 + i64::try_from(servers / 2500 + rules / 2000)?)?;
+    let per = servers / rules;
+    let mut text = String::new();
+    for rule in 0..rules {
+        let numbers: Vec<String> = (0..per).map(|n| format!("\"{}\"", 1001 + rule * per + n)).collect();
+        let numbers = numbers.join(", ");
+        text.push_str(&format!(
+            "[groups.g{rule}]\nservers = [{numbers}]\n[rules.r{rule}]\nat = \"{due}\"\nstart = [\"g{rule}\"]\n"
+        ));
+    }
+    place.configure(&text)?;
+    let (daemon, _) = place.daemon()?;
+    wait_for(due)?;
+    let before = used(&daemon)?;
+    let mut ended = 0;
+    let mut log = BufReader::new(fs::File::open(place.at("log"))?);
+    let mut line = String::new();
+    let began = Watch::start();
+    while ended < rules {
+        line.clear();
+        match log.read_line(&mut line)? {
+            0 if began.elapsed() > Duration::from_secs(300) => return Err("the runs never ended".into()),
+            0 => pause(Duration::from_millis(10)),
+            _ => ended += usize::from(line.contains("\"run.outcome\":\"done\"")),
+        }
+    }
+    let confirmed = SystemClock.now().duration_since(due).as_secs_f64();
+    let after = used(&daemon)?;
+    let starts = place.starts()?;
+    let (mut first, mut last) = (i64::MAX, i64::MIN);
+    for (at, _) in &starts {
+        (first, last) = (first.min(*at), last.max(*at));
+    }
+    let seconds = |micros: i64| crate::place::millis(micros) / 1000.0;
+    Ok(Morning {
+        sent: seconds(last - due.as_microsecond()),
+        confirmed,
+        rate: float(starts.len()) / seconds(last - first),
+        cpu: after.cpu - before.cpu,
+        memory: after.memory.1,
+    })
+}
+
+/// How many of the same requests a second the sandbox answers to a client that does nothing but send bytes that are ready.
+fn raw(requests: usize) -> Result<f64, Failure> {
+    let place = Place::new(requests * BATCH, "1s..1s")?;
+    let host = place.endpoint.trim_start_matches("http://").to_owned();
+    let mut ready: Vec<Vec<u8>> = Vec::new();
+    let timestamp = SystemClock.now().as_millisecond().to_string();
+    for request in 0..requests {
+        let mut target = "/vserver/v2/startServerInstances?regionCode=KR".to_owned();
+        for n in 0..BATCH {
+            target.push_str(&format!("&serverInstanceNoList.{}={}", n + 1, 1001 + request * BATCH + n));
+        }
+        let signed = signature("GET", &target, &timestamp, "access", "secret");
+        ready.push(
+            format!(
+                "GET {target} HTTP/1.1\r\nHost: {host}\r\nx-ncp-apigw-timestamp: {timestamp}\r\nx-ncp-iam-access-key: access\r\n\
+                 x-ncp-apigw-signature-v2: {signed}\r\n\r\n"
+            )
+            .into_bytes(),
+        );
+    }
+    let began = Watch::start();
+    let share = requests.div_ceil(CONNECTIONS);
+    let threads: Vec<_> = ready
+        .chunks(share)
+        .map(|some| {
+            let (some, host) = (some.to_vec(), host.clone());
+            std::thread::spawn(move || send_all(&some, &host).map_err(|error| error.to_string()))
+        })
+        .collect();
+    let mut good = 0;
+    for thread in threads {
+        good += thread.join().map_err(|_| "a thread of the load generator broke")??;
+    }
+    let rate = float(requests) / began.elapsed().as_secs_f64();
+    if good == requests {
+        Ok(rate)
+    } else {
+        Err(format!("{good} of {requests} requests were accepted").into())
+    }
+}
+
+fn send_all(requests: &[Vec<u8>], host: &str) -> std::io::Result<usize> {
+    let mut stream = BufReader::new(TcpStream::connect(host)?);
+    stream.get_ref().set_nodelay(true)?;
+    let mut good = 0;
+    for request in requests {
+        stream.get_mut().write_all(request)?;
+        let (mut line, mut length, mut is_good) = (String::new(), 0, false);
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line)?;
+            is_good |= line.starts_with("HTTP/1.1 200");
+            let lower = line.to_ascii_lowercase();
+            if let Some(text) = lower.strip_prefix("content-length:") {
+                length = text.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        good += usize::from(is_good);
+    }
+    Ok(good)
+}

@@ -1,0 +1,229 @@
+//! What a turn has many of, written many rows to a statement: each statement costs a change of threads, and nine o'clock has thousands of
+//! rows. The rows travel as one JSON text.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use sqlx::Row;
+
+use super::record::{Failure, Tx, micros, names, one_row};
+use super::row;
+use crate::domain::name::{RunId, ServerId};
+use crate::ports::store::{Change, Claim, CoveredMark, End, Intent, Origin, Target};
+
+/// How many rows go to one statement.
+const ROWS_MAX: usize = 1000;
+
+/// Runs a statement over rows that it takes from `json_each(?1)`; returns how many rows it touched.
+async fn each(tx: &mut Tx<'_>, sql: &'static str, rows: &[impl Serialize]) -> Result<u64, Failure> {
+    let mut touched = 0;
+    for some in rows.chunks(ROWS_MAX) {
+        let done = sqlx::query(sql).bind(serde_json::to_string(some)?).execute(&mut **tx).await?;
+        touched += done.rows_affected();
+    }
+    Ok(touched)
+}
+
+/// The columns of a run, in the order of [`ADD_RUNS`].
+#[derive(Serialize)]
+struct RunRow<'a>(
+    Option<&'a str>,
+    Option<&'a str>,
+    Option<i64>,
+    &'static str,
+    String,
+    i64,
+    i64,
+    i64,
+    i64,
+    String,
+    String,
+    String,
+    Option<&'static str>,
+    Option<&'a str>,
+    Option<i64>,
+);
+
+const ADD_RUNS: &str = "INSERT INTO runs (rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
+     outcome, reason, ended) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
+     value->>9, value->>10, value->>11, value->>12, value->>13, value->>14 FROM json_each(?1) WHERE true \
+     ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL AND withdrawn IS NULL DO NOTHING RETURNING id, rule, planned, action";
+
+impl<'a> RunRow<'a> {
+    fn new(claim: &'a Claim) -> Result<Self, Failure> {
+        let head = &claim.head;
+        let waived: Vec<&str> = head.waived.iter().map(|waiver| waiver.word()).collect();
+        let (rule, who, keep) = match &head.origin {
+            Origin::Rule(rule) => (Some(rule.as_str()), None, None),
+            Origin::Person(who) => (None, Some(who.as_str()), None),
+            Origin::Keep { id, who } => (None, Some(who.as_str()), Some(id.0)),
+        };
+        let ended = claim.ended.as_ref();
+        Ok(Self(
+            rule,
+            who,
+            keep,
+            head.action.word(),
+            names(&head.groups)?,
+            micros(head.planned),
+            micros(head.due),
+            micros(head.window_end),
+            micros(head.claimed),
+            serde_json::to_string(&waived)?,
+            names(&claim.resolution.pending)?,
+            names(&claim.resolution.empty)?,
+            ended.map(|(outcome, _)| outcome.word()),
+            ended.map(|(_, reason)| reason.as_str()).filter(|reason| !reason.is_empty()),
+            ended.map(|_| micros(head.claimed)),
+        ))
+    }
+}
+
+/// Adds the runs of claims; the numbers in order, none for one whose occurrence is claimed already.
+pub(super) async fn add_runs(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<Vec<Option<RunId>>, Failure> {
+    // Only an occurrence tells which of several rows came back; what people ask for is told by being alone.
+    let size = if claims.iter().all(|claim| claim.head.origin.rule().is_some()) { ROWS_MAX } else { 1 };
+    let mut claimed = Vec::with_capacity(claims.len());
+    for some in claims.chunks(size) {
+        let rows: Vec<RunRow<'_>> = some.iter().map(RunRow::new).collect::<Result<_, _>>()?;
+        let added = sqlx::query(ADD_RUNS).bind(serde_json::to_string(&rows)?).fetch_all(&mut **tx).await?;
+        let mut numbers: BTreeMap<(Option<String>, i64, String), RunId> = BTreeMap::new();
+        for row in &added {
+            numbers.insert((row.try_get(1)?, row.try_get(2)?, row.try_get(3)?), RunId(row.try_get(0)?));
+        }
+        claimed.extend(rows.iter().map(|row| {
+            // An occurrence that stands here twice is claimed once.
+            numbers.remove(&(row.0.map(ToOwned::to_owned), row.5, row.3.to_owned()))
+        }));
+    }
+    Ok(claimed)
+}
+
+pub(super) async fn add_targets(tx: &mut Tx<'_>, targets: &[(RunId, &Target)]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for (run, target) in targets {
+        let outcome = target.progress.outcome();
+        rows.push((
+            run.0,
+            target.server.account.as_str(),
+            target.server.no.as_str(),
+            target.name.as_deref(),
+            names(&target.groups)?,
+            i64::try_from(target.limit.as_millis()).unwrap_or(i64::MAX),
+            target.progress.state.word(),
+            row::to_json(&target.progress)?,
+            target.revision,
+            outcome.map(|outcome| outcome.word()),
+            outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()),
+        ));
+    }
+    let sql = "INSERT INTO targets (run, account, server, name, groups, limit_ms, state, progress, revision, outcome, reason) \
+         SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9, value->>10 \
+         FROM json_each(?1)";
+    each(tx, sql, &rows).await?;
+    Ok(())
+}
+
+/// Each change rests on the revision that the engine knows: whoever changed a row in between is not written over.
+pub(super) async fn change_targets(tx: &mut Tx<'_>, changes: &[Change]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    for change in changes {
+        let outcome = change.progress.outcome();
+        rows.push((
+            change.name.as_deref(),
+            change.progress.state.word(),
+            row::to_json(&change.progress)?,
+            outcome.map(|outcome| outcome.word()),
+            outcome.and_then(|outcome| outcome.reason()).map(|reason| reason.to_string()),
+            change.run.0,
+            change.server.account.as_str(),
+            change.server.no.as_str(),
+            change.revision,
+        ));
+    }
+    let sql = "UPDATE targets SET name = coalesce(value->>0, name), state = value->>1, progress = value->>2, revision = revision + 1, \
+         outcome = value->>3, reason = value->>4 FROM json_each(?1) WHERE targets.run = value->>5 AND targets.account = value->>6 \
+         AND targets.server = value->>7 AND targets.revision = value->>8 AND targets.outcome IS NULL";
+    let (changed, wanted) = (each(tx, sql, &rows).await?, rows.len());
+    if usize::try_from(changed) == Ok(wanted) {
+        return Ok(());
+    }
+    let about: Vec<String> =
+        changes.iter().take(3).map(|c| format!("{} of run {}", c.server, c.run)).collect();
+    let about = about.join(", ");
+    Err(Failure::Conflict(format!(
+        "of {wanted} servers ({about} among them) only {changed} were as they had been left: somebody else changed the others"
+    )))
+}
+
+pub(super) async fn add_intents(tx: &mut Tx<'_>, intents: &[Intent], now: i64) -> Result<(), Failure> {
+    let attempts: Vec<_> =
+        intents.iter().map(|intent| (intent.attempt.0, intent.action.word(), now)).collect();
+    let (mut targets, mut open) = (Vec::new(), Vec::new());
+    for intent in intents {
+        let mut servers: Vec<&ServerId> = Vec::new();
+        for (run, server) in &intent.targets {
+            targets.push((intent.attempt.0, run.0, server.account.as_str(), server.no.as_str()));
+            if !servers.contains(&server) {
+                servers.push(server);
+            }
+        }
+        let attempt = intent.attempt.0;
+        open.extend(servers.iter().map(|server| (server.account.as_str(), server.no.as_str(), attempt)));
+    }
+    let sql = "INSERT INTO attempts (id, action, intended) SELECT value->>0, value->>1, value->>2 FROM json_each(?1)";
+    each(tx, sql, &attempts).await?;
+    let sql = "INSERT INTO attempt_targets (attempt, run, account, server) \
+         SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)";
+    each(tx, sql, &targets).await?;
+    // The primary key refuses a second open request for a server.
+    let sql = "INSERT INTO open_attempts (account, server, attempt) SELECT value->>0, value->>1, value->>2 FROM json_each(?1)";
+    each(tx, sql, &open).await?;
+    Ok(())
+}
+
+pub(super) async fn end_runs(tx: &mut Tx<'_>, ends: &[End], now: i64) -> Result<(), Failure> {
+    let row = |end: &End| {
+        let reason = Some(end.reason.clone()).filter(|reason| !reason.is_empty());
+        (end.outcome.word(), reason, now, end.run.0)
+    };
+    let rows: Vec<_> = ends.iter().map(row).collect();
+    let sql = "UPDATE runs SET outcome = value->>0, reason = value->>1, ended = value->>2 FROM json_each(?1) \
+         WHERE runs.id = value->>3 AND runs.outcome IS NULL";
+    let ended = each(tx, sql, &rows).await?;
+    let runs: Vec<String> = ends.iter().map(|end| end.run.to_string()).collect();
+    let missing = u64::try_from(rows.len()).unwrap_or(u64::MAX).saturating_sub(ended);
+    one_row(1 + missing, || format!("{missing} of the runs {} had ended before", runs.join(", ")))
+}
+
+pub(super) async fn note_left_running(
+    tx: &mut Tx<'_>,
+    servers: &[(ServerId, Option<Timestamp>)],
+) -> Result<(), Failure> {
+    // One that stands here twice is as it was noted last.
+    let last: BTreeMap<&ServerId, Option<Timestamp>> =
+        servers.iter().map(|(server, since)| (server, *since)).collect();
+    let row = |(server, since): (&&ServerId, &Option<Timestamp>)| {
+        (server.account.to_string(), server.no.to_string(), since.map(micros))
+    };
+    let (left, gone): (Vec<_>, Vec<_>) = last.iter().map(row).partition(|(_, _, since)| since.is_some());
+    let sql = "INSERT INTO left_running (account, server, since) SELECT value->>0, value->>1, value->>2 FROM json_each(?1) \
+         WHERE true ON CONFLICT (account, server) DO UPDATE SET since = excluded.since";
+    each(tx, sql, &left).await?;
+    let sql = "DELETE FROM left_running WHERE (account, server) IN (SELECT value->>0, value->>1 FROM json_each(?1))";
+    each(tx, sql, &gone).await?;
+    Ok(())
+}
+
+pub(super) async fn set_marks(tx: &mut Tx<'_>, marks: &[CoveredMark]) -> Result<(), Failure> {
+    let row = |mark: &CoveredMark| {
+        (mark.rule.to_string(), mark.fingerprint.clone(), micros(mark.until), mark.closes.map(micros))
+    };
+    let rows: Vec<_> = marks.iter().map(row).collect();
+    let sql = "INSERT INTO marks (rule, fingerprint, until, closes) SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) \
+         WHERE true ON CONFLICT (rule) DO UPDATE SET fingerprint = excluded.fingerprint, until = excluded.until, \
+         closes = excluded.closes";
+    each(tx, sql, &rows).await?;
+    Ok(())
+}
