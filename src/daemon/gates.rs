@@ -1,6 +1,7 @@
 //! What holds a waiting target back although it could be asked: order, canaries, too many failures, busy servers, the machine itself.
 
 mod canary;
+mod unknown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,10 +11,8 @@ use jiff::Timestamp;
 use self::canary::Tally;
 use super::begin::known_from;
 use super::book::{Book, Draft, Run};
-use super::claims::rule_of;
 use super::dispatch::Looks;
-use super::keeps::{self, Keeping};
-use super::listing::deciding_groups;
+use super::keeps::Keeping;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use super::view;
 use crate::domain::group::{AfterFailure, Group};
@@ -184,49 +183,6 @@ impl<'a> Gates<'a> {
             gate = self.canary(id, run, target);
         }
         gate
-    }
-
-    /// What decides about the server and is not known yet: groups that limits or an order name, and where the program itself runs.
-    fn limits(&mut self, id: RunId, run: &Run, server: &'a ServerId) -> Gate {
-        let (book, action) = (self.book, run.head.action);
-        let rule = rule_of(&run.head).and_then(|rule| book.settings.rules.get(rule));
-        let due = rule.map(|_| run.head.due);
-        let since = known_from(book, run.head.claimed);
-        let are_listed = self.are_listed;
-        let unknown = self.unknown.entry((id, &server.account)).or_insert_with(|| {
-            if !are_listed {
-                return None;
-            }
-            let kept = match run.waives(Waiver::Keeps) {
-                true => BTreeSet::new(),
-                false => keeps::deciding(book, &self.keeping, &server.account, action),
-            };
-            let mut deciding = deciding_groups(book, &server.account, action, due).chain(kept);
-            deciding.find(|group| !book.roster.is_known_since(group, since))
-        });
-        if let Some(group) = unknown {
-            let words =
-                format!("which servers group {group} has is not known yet, and it decides about this one");
-            return Gate::Waits(self.not_known(server, words));
-        }
-        // Whose servers a paused group has may have become known only after the claim.
-        if let Some(rule) = rule
-            && let Some(pause) = book.overrides.holding(rule, book.roster.groups_of(server), run.head.due)
-        {
-            return Gate::Lost(pause.as_reason(&rule.schedule.zone));
-        }
-        if !run.waives(Waiver::Keeps)
-            && let Some(reason) = book.kept(&self.keeping, action, server)
-        {
-            return Gate::Lost(reason);
-        }
-        let own_known = book.accounts.get(&server.account).is_none_or(|account| account.own.is_some());
-        if action == Action::Stop && book.settings.limits.own.is_none() && !own_known {
-            let words =
-                "it is not known yet whether sunup itself runs on this server; `limits.self` can say it";
-            return Gate::Waits(self.not_known(server, words.to_owned()));
-        }
-        Gate::Free
     }
 
     /// Whether the rule leaves off what a person stopped. Nothing was asked in this run yet, or it is on its way by our own doing.
@@ -524,31 +480,6 @@ impl<'a> Gates<'a> {
         let settled = self.book.touched.get(server).copied().unwrap_or(self.now);
         self.looks.note(server, next.max(settled).max(self.now));
         Member::Coming
-    }
-
-    /// While a newer start does not know its servers, an older stop may be about one of them.
-    fn newer_unknown(&self, run: &Run, server: &ServerId) -> Gate {
-        if run.head.action != Action::Stop {
-            return Gate::Free;
-        }
-        let may_hold = |group: &GroupName| {
-            self.book.settings.groups.get(group).is_some_and(|group| group.account == server.account)
-        };
-        // Most turns have no run at all whose servers are still to be learned.
-        let newer = self.pending.iter().find(|other| {
-            other.head.action == Action::Start
-                && other.head.due >= run.head.due
-                && self.now < other.head.window_end
-                && other.resolution.pending.iter().any(may_hold)
-        });
-        match newer {
-            Some(newer) => {
-                let words =
-                    format!("{} is newer, and its servers are not known yet", newer.head.origin.words());
-                Gate::Waits(Reason::new(ReasonKind::Dependency, words))
-            }
-            None => Gate::Free,
-        }
     }
 
     /// Whether the server says that it is busy. Asked only about servers that would be stopped now.
