@@ -1,6 +1,7 @@
 //! `sunup check`: read the configuration, report every problem, say what it means; touch nothing.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -53,7 +54,8 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         for problem in problems {
             show::line(&as_json(problem, &text, &path.display().to_string()).to_string());
         }
-        for sentence in read.iter().flat_map(|loaded| advice::of(&loaded.settings, now)) {
+        let advice = read.iter().flat_map(|loaded| advice::of(&loaded.settings, now));
+        for sentence in hidden(&path, &text).into_iter().chain(advice) {
             show::line(&json!({"severity": "warning", "problem": sentence}).to_string());
         }
         if let Some(loaded) = read.as_ref().ok().filter(|_| options.against_running) {
@@ -65,6 +67,9 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         read.map_err(|problems| load::not_valid(&problems, &text, &path))?;
     if !warnings.is_empty() {
         show::word(&load::rendered(&warnings, &text, &path));
+    }
+    for sentence in hidden(&path, &text) {
+        show::word(&format!("warning: {sentence}"));
     }
     let advice = advice::of(&settings, now);
     for sentence in advice.iter().take(ADVICE_SHOWN) {
@@ -98,6 +103,26 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         reload::print(&report);
     }
     Ok(Exit::Done)
+}
+
+/// Included files that the group cannot read by whose right the daemon reads the file itself.
+fn hidden(path: &Path, text: &str) -> Vec<String> {
+    let Ok(main) = std::fs::metadata(path) else { return Vec::new() };
+    let by_group = main.mode() & 0o044 == 0o040;
+    let is_hidden = |file: &PathBuf| {
+        let readable = |meta: std::fs::Metadata| {
+            meta.mode() & 0o004 != 0 || (meta.mode() & 0o040 != 0 && meta.gid() == main.gid())
+        };
+        by_group && std::fs::metadata(file).is_ok_and(|meta| !readable(meta))
+    };
+    let shown = |file: PathBuf| {
+        let (file, main) = (file.display(), path.display());
+        format!(
+            "`{file}` cannot be read by the group that may read `{main}`, so perhaps not by the daemon: run `chgrp --reference={main} \
+             {file}` and `chmod 640 {file}`"
+        )
+    };
+    load::files(path, text).into_iter().skip(1).filter(is_hidden).map(shown).collect()
 }
 
 /// Refuses a journal that a newer version has written: a daemon of this one could not open it.

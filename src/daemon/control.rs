@@ -473,9 +473,9 @@ pub(super) fn server_id(text: &str, settings: &Settings, known: &Value) -> Resul
     let found: Vec<ServerId> = found.into_iter().collect();
     match found.as_slice() {
         [server] => Ok(server.clone()),
-        [] if ServerNo::parse(no).is_some() => {
-            Err(format!("server {text} is in no group, and there are several accounts: write ACCOUNT/{no}"))
-        }
+        [] if ServerNo::parse(no).is_some() => Err(format!(
+            "server {text} is in no group that is known, and there are several accounts: write ACCOUNT/{no}"
+        )),
         [] => Err(format!(
             "no server `{text}` is known: write its number, or a name as `sunup groups` shows it"
         )),

@@ -425,9 +425,14 @@ impl<'a> Gates<'a> {
                 Member::Coming => waits = true,
                 Member::Lost => {
                     let shown = self.book.shown(server);
+                    let remedy = match run.head.origin {
+                        Origin::Person(_) => {
+                            "--with-dependencies stops it too, --ignore-dependents does not mind it"
+                        }
+                        _ => "stop it first, or stop by hand with --ignore-dependents",
+                    };
                     let words = format!(
-                        "server {shown} of group {} is up and needs group {}; stop it first, or stop by hand with \
-                         --ignore-dependents",
+                        "server {shown} of group {} is up and needs group {}; {remedy}",
                         on.name, by.name
                     );
                     return Gate::Lost(Reason::new(ReasonKind::Dependency, words));

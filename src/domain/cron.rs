@@ -102,6 +102,12 @@ impl CronExpr {
         }
     }
 
+    /// Each field that is not understood, in order, so that all can be mended at once.
+    #[must_use]
+    pub fn misread_fields(text: &str, fields: Fields) -> Vec<Misread> {
+        check::misread_fields(text, fields)
+    }
+
     /// The expression as it was written.
     #[must_use]
     pub fn as_str(&self) -> &str {

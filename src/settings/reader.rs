@@ -546,4 +546,28 @@ mod tests {
         assert_eq!((problems[0].title.as_str(), problems[0].cause.as_str()), ("`r` is defined twice", TWICE));
         assert_eq!(told(&format!("corn = 7\n{text}")).len(), 2, "what stands before it is told too");
     }
+
+    #[test]
+    fn mistakes_are_told_all_at_once_and_none_that_only_follows_from_another() {
+        let read = |top: &str, rule: &str| {
+            let text = format!(
+                "{top}[accounts.main]\nregion = \"KR\"\n[groups.web]\nservers = [\"1001\"]\n[rules.r]\n{rule}"
+            );
+            let problems = crate::settings::Settings::read(&text).unwrap_err();
+            problems
+                .into_iter()
+                .map(|problem| format!("{}: {}", problem.title, problem.cause))
+                .collect::<Vec<_>>()
+        };
+        let zone = "timezone = \"Asia/Seoul\"\n";
+
+        let fields = read(zone, "cron = \"61 25 * * FRY\"\nstart = [\"web\"]\n").join("\n");
+        for part in ["`61` is no minute", "`25` is no hour", "FRY"] {
+            assert!(fields.contains(part), "{part} is missing in: {fields}");
+        }
+        assert_eq!(read(zone, "hours = \"MON-FRI 9:00-18:00\"\nrun = \"web\"\n").len(), 1, "`run` is there");
+        assert_eq!(read(zone, "cron = 7\nstart = [\"web\"]\n").len(), 1, "`cron` is there");
+        let both = read("timezone = \"Asia/Seul\"\n", "at = \"2026-13-01T00:00\"\nstart = [\"web\"]\n");
+        assert_eq!(both.len(), 2, "{both:?}");
+    }
 }

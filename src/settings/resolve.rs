@@ -73,6 +73,13 @@ impl Resolver<'_> {
             .any(|problem| problem.title.contains("time zone") || problem.remedy.contains("`timezone`"))
     }
 
+    /// Whether a problem with the type of one of a rule's keys is told already: it stands there, though not rightly.
+    pub(super) fn has_mistyped(&self, rule: &str, keys: &[&str]) -> bool {
+        let told = |key: &&str| format!("`{key}` of rule `{rule}` has the wrong type");
+        let told: Vec<String> = keys.iter().map(told).collect();
+        self.problems.iter().any(|problem| told.contains(&problem.title))
+    }
+
     pub(super) fn error<T>(&mut self, at: &At<T>, title: String, cause: &str, remedy: &str) {
         self.problems.push(Problem::error(at.span.clone(), title, cause, remedy));
     }

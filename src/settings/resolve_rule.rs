@@ -176,7 +176,12 @@ impl<'a> RuleReader<'a> {
                 self.explained(resolver, hours, read.needs_calendar(), raw)?;
                 Some(When::Hours(read))
             }
-            (None, None, Some(at)) => moments(resolver, name, at, zone?, change, action),
+            (None, None, Some(at)) => {
+                // Where the zone is wrong, what is no moment in any zone is told all the same.
+                let read = moments(resolver, name, at, zone.unwrap_or(&TimeZone::UTC), change, action);
+                read.filter(|_| zone.is_some())
+            }
+            (None, None, None) if resolver.has_mistyped(&name.value, &["hours", "cron", "at"]) => None,
             (None, None, None) => {
                 let title = format!("rule `{}` does not say when", name.value);
                 resolver.error(
@@ -268,7 +273,13 @@ impl<'a> RuleReader<'a> {
             return Some(expr.clone());
         }
         let read = CronExpr::parse(&cron.value, fields);
-        let expr = told(resolver, cron, "is no cron expression", read)?;
+        let also = if read.is_err() { CronExpr::misread_fields(&cron.value, fields) } else { Vec::new() };
+        let read = told(resolver, cron, "is no cron expression", read);
+        // The first of them is told.
+        for misread in also.into_iter().skip(1) {
+            told::<()>(resolver, cron, "is no cron expression", Err(misread));
+        }
+        let expr = read?;
         self.parsed.insert(key, expr.clone());
         Some(expr)
     }
@@ -285,6 +296,11 @@ impl<'a> RuleReader<'a> {
             (true, Deeds { start: None, stop: None, run: Some(run) }) => (Action::Start, run),
             (false, Deeds { start: Some(start), stop: None, run: None }) => (Action::Start, start),
             (false, Deeds { start: None, stop: Some(stop), run: None }) => (Action::Stop, stop),
+            (_, Deeds { start: None, stop: None, run: None })
+                if resolver.has_mistyped(&name.value, &["start", "stop", "run"]) =>
+            {
+                return None;
+            }
             (true, Deeds { start: None, stop: None, run: None }) => {
                 let title = format!("rule `{}` does not say what to run", name.value);
                 resolver.error(name, title, "`run` is missing", "add `run = [\"GROUP\"]`");

@@ -1,6 +1,7 @@
 //! Reloads, broken files and two daemons.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::{Bench, in_seconds, json_lines};
 use crate::wait::until;
@@ -211,6 +212,15 @@ fn included_files_add_groups_and_rules_and_each_problem_names_its_own_file() {
     let _daemon = bench.daemon_in_force();
     assert_eq!(bench.status().unwrap()["rules"], 1);
 
+    let mode =
+        |path: &std::path::Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&bench.path("sunup.toml"), 0o640);
+    mode(&folder.join("b.toml"), 0o600);
+    let hidden = bench.shown(&["check"]);
+    assert!(hidden.contains("teams/b.toml` cannot be read by the group"), "{hidden}");
+    mode(&folder.join("b.toml"), 0o640);
+    assert!(!bench.shown(&["check"]).contains("cannot be read by the group"));
+
     let far = "at = \"2099-01-01T00:00:00Z\"\nstart = [\"web\"]\n";
     write("c.toml", &format!("# 팀\n[rules.b]\n{far}[groups.web]\nservers = [\"1003\"]\n"));
     let clash = bench.shown_with(&["reload"], 78);
@@ -245,7 +255,7 @@ fn included_files_add_groups_and_rules_and_each_problem_names_its_own_file() {
     let apart = Bench::new(&[]);
     fs::write(apart.path("sunup.toml"), whole).unwrap();
     assert!(apart.shown(&["check"]).contains("rule c"));
-    fs::set_permissions(folder.join("c.toml"), std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
+    mode(&folder.join("c.toml"), 0o666);
     let open = bench.shown_with(&["doctor"], 69);
     assert!(open.contains("others may write") && open.contains("teams/c.toml"), "{open}");
     fs::write(folder.join("c.toml"), [0xff, 0xfe]).unwrap();

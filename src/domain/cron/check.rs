@@ -116,6 +116,19 @@ pub(super) fn check(text: &str, fields: Fields) -> Result<Checked, Misread> {
     })
 }
 
+/// Each field that is not understood, in order. Nothing of an alias, or of a wrong count of fields.
+pub(super) fn misread_fields(text: &str, fields: Fields) -> Vec<Misread> {
+    let all = Word { text, at: 0 };
+    let words = all.words();
+    let Ok(kinds) = kinds_for(all, words.len(), fields) else { return Vec::new() };
+    if check_day_word(kinds, &words).is_err() {
+        return Vec::new();
+    }
+    let is_read = |kind: Kind, word: &Word<'_>| kind == Kind::DayOfWeek && DayWord::read(word.text).is_some();
+    let pairs = kinds.iter().zip(&words).filter(|(kind, word)| !is_read(**kind, word));
+    pairs.filter_map(|(kind, word)| check_field(*kind, *word).err()).collect()
+}
+
 /// `WORKDAYS` or `HOLIDAYS` alone as the day of the week, with `*` as the day of the month.
 fn check_day_word(kinds: &[Kind], words: &[Word<'_>]) -> Result<Option<DayWord>, Misread> {
     let field =
