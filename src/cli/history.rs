@@ -56,15 +56,10 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
         let settings = read.as_deref().and_then(|text| load::parse(text, &path, None).ok());
         let settings = settings.map(|loaded| loaded.settings);
         let request = request(options, settings.as_ref())?;
-        let found = match Client::find(&load::socket(common)).await? {
-            Daemon::There(client) => match options.run {
-                Some(run) => vec![client.get(&format!("/v1/runs/{run}")).await?],
-                None => as_list(client.post("/v1/history", &request).await?),
-            },
-            Daemon::Absent => {
-                let location = read.as_deref().map_or(StoreLocation::Default, Settings::store_of);
-                from_journal(&location, settings.as_ref(), options.run, request).await?
-            }
+        let location = read.as_deref().map_or(StoreLocation::Default, Settings::store_of);
+        let found = match options.run {
+            Some(run) => vec![one_run(common, &location, settings.as_ref(), run).await?],
+            None => entries(common, &location, settings.as_ref(), request).await?,
         };
         if options.configuration {
             return print_configuration(&found, options);
@@ -111,23 +106,33 @@ fn request(options: &Options, settings: Option<&Settings>) -> anyhow::Result<His
     })
 }
 
-async fn from_journal(
+/// The entries that a request asks for: the daemon's word, or the journal's own where none runs.
+pub(super) async fn entries(
+    common: &Common,
     location: &StoreLocation,
     settings: Option<&Settings>,
-    run: Option<i64>,
     request: HistoryRequest,
 ) -> anyhow::Result<Vec<Value>> {
-    let store = SqliteStore::open_to_read(&load::journal(location)).await?;
-    match run {
-        Some(run) => match view::story_of(&store, RunId(run), settings).await? {
-            Some(story) => Ok(vec![story]),
-            None => Err(Exit::Usage.with(format!("there is no run {run}"))),
-        },
-        None => {
-            let entries = store.history(&request.query()).await?;
-            Ok(entries.iter().map(|entry| view::entry(entry, settings)).collect())
-        }
+    if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
+        return Ok(as_list(client.post("/v1/history", &request).await?));
     }
+    let store = SqliteStore::open_to_read(&load::journal(location)).await?;
+    let entries = store.history(&request.query()).await?;
+    Ok(entries.iter().map(|entry| view::entry(entry, settings)).collect())
+}
+
+async fn one_run(
+    common: &Common,
+    location: &StoreLocation,
+    settings: Option<&Settings>,
+    run: i64,
+) -> anyhow::Result<Value> {
+    if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
+        return client.get(&format!("/v1/runs/{run}")).await;
+    }
+    let store = SqliteStore::open_to_read(&load::journal(location)).await?;
+    let story = view::story_of(&store, RunId(run), settings).await?;
+    story.ok_or_else(|| Exit::Usage.with(format!("there is no run {run}")))
 }
 
 fn number(value: &Value, field: &str) -> String {

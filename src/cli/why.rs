@@ -8,12 +8,10 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use super::check::in_words;
-use super::client::{Client, Daemon};
 use super::exit::Exit;
 use super::value::{list, text};
-use super::{Common, ask, groups, load, pause, show};
+use super::{Common, ask, groups, history, load, pause, show};
 use crate::adapters::clock::SystemClock;
-use crate::adapters::store::SqliteStore;
 use crate::daemon::control::HistoryRequest;
 use crate::daemon::keeps::Keeping;
 use crate::daemon::view;
@@ -26,7 +24,6 @@ use crate::domain::roster::Roster;
 use crate::domain::rule::{AfterKeep, HandStopped, Rule};
 use crate::domain::schedule::{Fate, When};
 use crate::ports::clock::Clock;
-use crate::ports::store::Store;
 use crate::settings::Settings;
 
 /// So many occurrences are looked at for the one that changes a server next.
@@ -146,7 +143,9 @@ async fn named(
             ),
         }
     }
-    let entries = history(common, settings, of_server(wanted, None, 1)).await.unwrap_or_default();
+    let entries = history::entries(common, &settings.store, Some(settings), of_server(wanted, None, 1))
+        .await
+        .unwrap_or_default();
     let targets = entries.iter().flat_map(|entry| list(entry, "targets"));
     for target in targets {
         let (no, name) = (text(target, "server"), text(target, "name"));
@@ -415,8 +414,9 @@ async fn past(
     at: Timestamp,
     decides: Option<&Occurrence>,
 ) -> anyhow::Result<Option<Value>> {
+    let entries = |request| history::entries(common, &settings.store, Some(settings), request);
     let to = at.checked_add(1.second()).ok();
-    let found = history(common, settings, of_server(server.no.as_str(), to, SAME_NUMBER_MAX)).await?;
+    let found = entries(of_server(server.no.as_str(), to, SAME_NUMBER_MAX)).await?;
     let is_it = |target: &Value| {
         text(target, "server") == server.no.as_str() && text(target, "account") == server.account.as_str()
     };
@@ -425,7 +425,7 @@ async fn past(
     let rule = Some(decides.rule.to_string());
     let of_rule = HistoryRequest { rule, to, limit: Some(SAME_NUMBER_MAX), ..HistoryRequest::default() };
     // What was missed names no server: its rule tells whom it would have been about.
-    let missed = history(common, settings, of_rule).await?.into_iter().find(|entry| {
+    let missed = entries(of_rule).await?.into_iter().find(|entry| {
         let moment = |field: &str| text(entry, field).parse::<Timestamp>().ok();
         let spans = moment("due").zip(moment("last"));
         text(entry, "entry") == "missed"
@@ -437,18 +437,4 @@ async fn past(
 
 fn of_server(server: &str, to: Option<Timestamp>, limit: u32) -> HistoryRequest {
     HistoryRequest { server: Some(server.to_owned()), to, limit: Some(limit), ..HistoryRequest::default() }
-}
-
-async fn history(
-    common: &Common,
-    settings: &Settings,
-    request: HistoryRequest,
-) -> anyhow::Result<Vec<Value>> {
-    if let Daemon::There(client) = Client::find(&load::socket(common)).await? {
-        let answer = client.post("/v1/history", &request).await?;
-        return Ok(answer.as_array().cloned().unwrap_or_default());
-    }
-    let store = SqliteStore::open_to_read(&load::journal(&settings.store)).await?;
-    let found = store.history(&request.query()).await?;
-    Ok(found.iter().map(|entry| view::entry(entry, Some(settings))).collect())
 }

@@ -143,14 +143,7 @@ impl Engine {
         if let Some(Entry::Run(run)) = parts.store.history(&failed).await?.into_iter().next() {
             book.last_failed = Some((run.id, view::failed_words(&run)));
         }
-        if unfinished > 0 {
-            let what =
-                if unfinished == 1 { "1 run was".to_owned() } else { format!("{unfinished} runs were") };
-            tracing::warn!(
-                runs = unfinished,
-                "{what} left unfinished: the servers concerned are looked at first"
-            );
-        }
+        journal::say_unfinished(unfinished);
         Ok(Self {
             parts,
             book,
@@ -184,22 +177,24 @@ impl Engine {
     /// # Errors
     /// [`EngineError`] when the journal contradicts what the engine knows.
     pub async fn run(mut self, mut timer: Box<dyn Timer>) -> Result<(), EngineError> {
+        let ended = self.work(timer.as_mut()).await;
+        self.say();
+        ended
+    }
+
+    async fn work(&mut self, timer: &mut dyn Timer) -> Result<(), EngineError> {
         let mut inputs = Vec::new();
         if let Some(problem) = self.parts.config_problem.clone() {
             self.config_trouble(Some(problem));
         }
         loop {
-            let turned = self.turn(std::mem::take(&mut inputs)).await;
-            if turned.is_err() || self.is_over() {
-                self.say();
-            }
-            let alarm = turned?;
+            let alarm = self.turn(std::mem::take(&mut inputs)).await?;
             self.beat();
             if self.is_over() {
                 self.tasks.shutdown().await;
                 return Ok(());
             }
-            if !self.wait(timer.as_mut(), alarm, &mut inputs).await {
+            if !self.wait(timer, alarm, &mut inputs).await {
                 return Ok(());
             }
             // Reaps tasks that have ended, so that the set does not grow.

@@ -48,8 +48,6 @@ struct Gates<'a> {
     probes: Probes,
     now: Timestamp,
     looks: Looks,
-    /// The open runs of each action that hold a server.
-    runs: BTreeMap<(&'a ServerId, Action), Vec<&'a Run>>,
     /// The runs whose servers are not all known.
     pending: Vec<&'a Run>,
     judged: BTreeMap<SeenFrom, Gate>,
@@ -116,33 +114,12 @@ fn is_held(target: &Target) -> bool {
 
 impl<'a> Gates<'a> {
     fn new(book: &'a Book, probes: Probes, now: Timestamp) -> Self {
-        let mut runs: BTreeMap<(&ServerId, Action), Vec<&Run>> = BTreeMap::new();
-        if !book.order.is_empty() {
-            for run in book.runs.values() {
-                for server in run.targets.keys() {
-                    runs.entry((server, run.head.action)).or_default().push(run);
-                }
-            }
-        }
         let (looks, judged) = (Looks::new(), BTreeMap::new());
         let (canaries, tallies, unknown) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         let keeping = book.keeping(now);
         let pending = book.runs.values().filter(|run| !run.resolution.pending.is_empty()).collect();
         let are_listed = book.settings.groups.values().any(Group::needs_list);
-        Self {
-            book,
-            probes,
-            now,
-            looks,
-            runs,
-            pending,
-            are_listed,
-            judged,
-            canaries,
-            tallies,
-            unknown,
-            keeping,
-        }
+        Self { book, probes, now, looks, pending, are_listed, judged, canaries, tallies, unknown, keeping }
     }
 
     /// The targets whose turn it would be, and those that are held.
@@ -406,7 +383,7 @@ impl<'a> Gates<'a> {
     /// How a server fares in the open runs of an action.
     fn in_runs(&self, server: &'a ServerId, action: Action) -> InRuns {
         let mut found = InRuns::default();
-        for run in self.runs.get(&(server, action)).into_iter().flatten() {
+        for (_, run) in self.book.runs.of(server).filter(|(_, run)| run.head.action == action) {
             match run.targets.get(server).map(|target| target.progress.outcome()) {
                 Some(None) => found.is_open = true,
                 Some(Some(outcome)) => found.has_failed |= !outcome.is_at_goal(),

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::Row;
 
-use super::record::{Failure, Tx, micros, names, one_row};
+use super::record::{Failure, Tx, micros, names};
 use super::row;
 use crate::domain::name::{RunId, ServerId};
 use crate::ports::store::{Change, Claim, CoveredMark, End, Intent, Origin, Target};
@@ -23,6 +23,11 @@ async fn each(tx: &mut Tx<'_>, sql: &'static str, rows: &[impl Serialize]) -> Re
         touched += done.rows_affected();
     }
     Ok(touched)
+}
+
+/// Refuses what touched fewer rows than it was about.
+fn all_rows(touched: u64, wanted: usize, what: impl FnOnce() -> String) -> Result<(), Failure> {
+    if usize::try_from(touched) == Ok(wanted) { Ok(()) } else { Err(Failure::Conflict(what())) }
 }
 
 /// The columns of a run, in the order of [`ADD_RUNS`].
@@ -146,15 +151,14 @@ pub(super) async fn change_targets(tx: &mut Tx<'_>, changes: &[Change]) -> Resul
          outcome = value->>3, reason = value->>4 FROM json_each(?1) WHERE targets.run = value->>5 AND targets.account = value->>6 \
          AND targets.server = value->>7 AND targets.revision = value->>8 AND targets.outcome IS NULL";
     let (changed, wanted) = (each(tx, sql, &rows).await?, rows.len());
-    if usize::try_from(changed) == Ok(wanted) {
-        return Ok(());
-    }
-    let about: Vec<String> =
-        changes.iter().take(3).map(|c| format!("{} of run {}", c.server, c.run)).collect();
-    let about = about.join(", ");
-    Err(Failure::Conflict(format!(
-        "of {wanted} servers ({about} among them) only {changed} were as they had been left: somebody else changed the others"
-    )))
+    all_rows(changed, wanted, || {
+        let about: Vec<String> =
+            changes.iter().take(3).map(|c| format!("{} of run {}", c.server, c.run)).collect();
+        let about = about.join(", ");
+        format!(
+            "of {wanted} servers ({about} among them) only {changed} were as they had been left: somebody else changed the others"
+        )
+    })
 }
 
 pub(super) async fn add_intents(tx: &mut Tx<'_>, intents: &[Intent], now: i64) -> Result<(), Failure> {
@@ -192,9 +196,10 @@ pub(super) async fn end_runs(tx: &mut Tx<'_>, ends: &[End], now: i64) -> Result<
     let sql = "UPDATE runs SET outcome = value->>0, reason = value->>1, ended = value->>2 FROM json_each(?1) \
          WHERE runs.id = value->>3 AND runs.outcome IS NULL";
     let ended = each(tx, sql, &rows).await?;
-    let runs: Vec<String> = ends.iter().map(|end| end.run.to_string()).collect();
-    let missing = u64::try_from(rows.len()).unwrap_or(u64::MAX).saturating_sub(ended);
-    one_row(1 + missing, || format!("{missing} of the runs {} had ended before", runs.join(", ")))
+    all_rows(ended, rows.len(), || {
+        let runs: Vec<String> = ends.iter().map(|end| end.run.to_string()).collect();
+        format!("only {ended} of the runs {} were open: the others had ended before", runs.join(", "))
+    })
 }
 
 pub(super) async fn note_left_running(

@@ -13,6 +13,16 @@ use crate::ports::store::{StoreError, Turn};
 
 use super::Input;
 
+/// Logs how many runs the program left open when it ended last.
+pub(super) fn say_unfinished(runs: usize) {
+    let what = match runs {
+        0 => return,
+        1 => "1 run was".to_owned(),
+        _ => format!("{runs} runs were"),
+    };
+    tracing::warn!(runs, "{what} left unfinished: the servers concerned are looked at first");
+}
+
 impl Engine {
     /// Records a draft. A journal that cannot be written stops everything until it can.
     pub(super) async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {

@@ -97,13 +97,7 @@ pub(super) fn check(text: &str, fields: Fields) -> Result<Checked, Misread> {
     let words = all.words();
     let kinds = kinds_for(all, words.len(), fields)?;
     let day_word = check_day_word(kinds, &words)?;
-    let mut plain = Vec::new();
-    for (kind, word) in kinds.iter().zip(&words) {
-        plain.push(match (kind, day_word) {
-            (Kind::DayOfWeek, Some(_)) => "*".to_owned(),
-            _ => check_field(*kind, *word)?,
-        });
-    }
+    let plain: Vec<String> = check_fields(kinds, &words, day_word).collect::<Result<_, _>>()?;
     let begins_with_star =
         |kind: Kind| kinds.iter().zip(&words).any(|(k, word)| *k == kind && word.text.starts_with('*'));
     let day_of_month = kinds.iter().zip(&words).find(|(kind, _)| **kind == Kind::DayOfMonth);
@@ -121,12 +115,20 @@ pub(super) fn misread_fields(text: &str, fields: Fields) -> Vec<Misread> {
     let all = Word { text, at: 0 };
     let words = all.words();
     let Ok(kinds) = kinds_for(all, words.len(), fields) else { return Vec::new() };
-    if check_day_word(kinds, &words).is_err() {
-        return Vec::new();
-    }
-    let is_read = |kind: Kind, word: &Word<'_>| kind == Kind::DayOfWeek && DayWord::read(word.text).is_some();
-    let pairs = kinds.iter().zip(&words).filter(|(kind, word)| !is_read(**kind, word));
-    pairs.filter_map(|(kind, word)| check_field(*kind, *word).err()).collect()
+    let Ok(day_word) = check_day_word(kinds, &words) else { return Vec::new() };
+    check_fields(kinds, &words, day_word).filter_map(Result::err).collect()
+}
+
+/// Each field in plain numbers, or why it is not understood.
+fn check_fields<'w>(
+    kinds: &'w [Kind],
+    words: &'w [Word<'w>],
+    day_word: Option<DayWord>,
+) -> impl Iterator<Item = Result<String, Misread>> {
+    kinds.iter().zip(words).map(move |(kind, word)| match (kind, day_word) {
+        (Kind::DayOfWeek, Some(_)) => Ok("*".to_owned()),
+        _ => check_field(*kind, *word),
+    })
 }
 
 /// `WORKDAYS` or `HOLIDAYS` alone as the day of the week, with `*` as the day of the month.
