@@ -9,6 +9,7 @@ pub mod changes;
 mod claims;
 pub mod control;
 mod dispatch;
+mod draft;
 mod ending;
 pub mod engine;
 mod forecast;

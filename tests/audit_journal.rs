@@ -45,6 +45,7 @@ fn claim(origin: Origin, action: Action, seconds: i64, pending: &[&str]) -> Clai
     };
     let pending = pending.iter().map(|name| GroupName::new(name).unwrap()).collect();
     Claim {
+        run: RunId(if seconds == 0 { 1 } else { 2 }),
         head: RunHead {
             origin,
             action,

@@ -32,6 +32,7 @@ fn server(no: &str) -> ServerId {
     ServerId { account: AccountName::new("main").unwrap(), no: ServerNo::parse(no).unwrap() }
 }
 
+/// The claim of the run whose number is one more than its moment.
 fn claim(rule: &str, planned: u64, servers: &[&str]) -> Claim {
     let head = RunHead {
         origin: Origin::Rule(RuleName::new(rule).unwrap()),
@@ -52,7 +53,8 @@ fn claim(rule: &str, planned: u64, servers: &[&str]) -> Claim {
         revision: 0,
     };
     let resolution = Resolution::default();
-    Claim { head, targets: servers.iter().map(target).collect(), resolution, ended: None }
+    let run = RunId(i64::try_from(planned).unwrap() + 1);
+    Claim { run, head, targets: servers.iter().map(target).collect(), resolution, ended: None }
 }
 
 fn end_of(run: RunId, outcome: RunOutcome) -> End {
@@ -64,9 +66,10 @@ fn turn(seconds: u64) -> Turn {
 }
 
 async fn claimed(store: &dyn Store, rule: &str, planned: u64, servers: &[&str]) -> RunId {
-    let recorded =
-        store.record(&Turn { claims: vec![claim(rule, planned, servers)], ..turn(planned) }).await.unwrap();
-    recorded.claimed[0].unwrap()
+    let claim = claim(rule, planned, servers);
+    let run = claim.run;
+    store.record(&Turn { claims: vec![claim], ..turn(planned) }).await.unwrap();
+    run
 }
 
 fn asking(run: RunId, no: &str, attempt: i64, revision: i64) -> (Change, Intent) {
@@ -98,15 +101,25 @@ async fn keeps_the_contract(open: impl AsyncFn() -> Box<dyn Store>) {
 }
 
 async fn claims_an_occurrence_once(store: &dyn Store) {
-    claimed(store, "morning", 0, &["1001"]).await;
+    let first = claimed(store, "morning", 0, &["1001"]).await;
+    let key = |rule: &str, planned: u64, action: Action| (RuleName::new(rule).unwrap(), at(planned), action);
+    let asked = [
+        key("morning", 0, Action::Start),
+        key("morning", 0, Action::Stop),
+        key("morning", 60, Action::Start),
+        key("noon", 0, Action::Start),
+    ];
+    let again = async |claims: Vec<Claim>| store.record(&Turn { claims, ..turn(5) }).await;
 
-    let again =
-        store.record(&Turn { claims: vec![claim("morning", 0, &["1001"])], ..turn(5) }).await.unwrap();
-    let other =
-        store.record(&Turn { claims: vec![claim("morning", 60, &["1001"])], ..turn(60) }).await.unwrap();
-
-    assert_eq!(again.claimed, [None]);
-    assert!(other.claimed[0].is_some());
+    assert_eq!(store.claimed(&asked).await.unwrap(), BTreeSet::from([key("morning", 0, Action::Start)]));
+    let same = Claim { run: RunId(2), ..claim("morning", 0, &["1001"]) };
+    let taken = Claim { run: first, ..claim("morning", 60, &["1001"]) };
+    let twice = vec![claim("morning", 60, &[]), Claim { run: RunId(3), ..claim("morning", 60, &[]) }];
+    for refused in [vec![same], vec![taken], twice] {
+        assert!(matches!(again(refused).await, Err(StoreError::Conflict { .. })));
+    }
+    again(vec![claim("morning", 60, &["1001"])]).await.unwrap();
+    assert_eq!(store.open_state().await.unwrap().last_run, 61, "the highest number that was given");
 }
 
 async fn records_all_of_a_turn_or_nothing(store: &dyn Store) {
@@ -218,11 +231,12 @@ async fn gives_a_reason_to_what_ended_as_it_was_claimed(store: &dyn Store) {
     let ended = |reason: &str| Some((RunOutcome::Skipped, reason.to_owned()));
     let told = Claim { ended: ended("nothing to do"), ..claim("morning", 0, &[]) };
     let silent = Claim { ended: ended(""), ..claim("noon", 1, &[]) };
-    let claimed = store.record(&Turn { claims: vec![told, silent], ..turn(1) }).await.unwrap().claimed;
+    let runs = [told.run, silent.run];
+    store.record(&Turn { claims: vec![told, silent], ..turn(1) }).await.unwrap();
 
     let mut reasons = Vec::new();
-    for run in claimed {
-        reasons.push(store.run(run.unwrap()).await.unwrap().unwrap().0.reason);
+    for run in runs {
+        reasons.push(store.run(run).await.unwrap().unwrap().0.reason);
     }
 
     assert_eq!(reasons, [Some("nothing to do".to_owned()), None]);
@@ -386,9 +400,10 @@ async fn withdraws_what_lies_after_a_trusted_now(store: &dyn Store) {
     // It is marked, not deleted, and the occurrence can be claimed again.
     let (record, _) = store.run(waiting).await.unwrap().unwrap();
     assert_eq!(record.withdrawn, Some(at(1000)));
-    let again =
-        store.record(&Turn { claims: vec![claim("morning", 4000, &["1003"])], ..self::turn(4000) }).await;
-    assert!(again.unwrap().claimed[0].is_some());
+    let key = (RuleName::new("morning").unwrap(), at(4000), Action::Start);
+    assert!(store.claimed(&[key]).await.unwrap().is_empty());
+    let again = Claim { run: RunId(5000), ..claim("morning", 4000, &["1003"]) };
+    store.record(&Turn { claims: vec![again], ..self::turn(4000) }).await.unwrap();
     assert_eq!(store.withdraw(at(5000)).await.unwrap(), Withdrawn::default());
 }
 
@@ -554,8 +569,8 @@ async fn groups_that_become_known_later_add_targets_once_and_sizes_are_kept() {
     let group = |name: &str| GroupName::new(name).unwrap();
     let mut open = claim("morning", 0, &["1001"]);
     open.resolution.pending = BTreeSet::from([group("app"), group("web")]);
-    let recorded = store.record(&Turn { claims: vec![open], ..turn(0) }).await.unwrap();
-    let run = recorded.claimed[0].unwrap();
+    let run = open.run;
+    store.record(&Turn { claims: vec![open], ..turn(0) }).await.unwrap();
 
     let later = claim("x", 0, &["1002"]).targets;
     let resolution =

@@ -1,6 +1,6 @@
 //! How punctual and how light the program is, beside what people would use instead: `scripts/bench`.
 //!
-//! `cargo bench --bench suite -- [SECTION ...] [--runs N] [--json FILE] [--plots FOLDER]`; all sections if none is named.
+//! `cargo bench --bench suite -- --help` tells how.
 
 mod figures;
 mod growth;
@@ -12,6 +12,8 @@ mod small;
 
 use std::path::PathBuf;
 
+use clap::Parser;
+use clap::builder::PossibleValuesParser;
 use figures::Figures;
 use place::Failure;
 
@@ -26,6 +28,26 @@ const SECTIONS: [Section; 5] = [
     ("small", small::measure),
 ];
 
+/// Measures how punctual and how light the program is, beside what people would use instead.
+#[derive(Parser)]
+struct Wanted {
+    /// What to measure; everything if nothing is named.
+    #[arg(value_name = "SECTION", value_parser = PossibleValuesParser::new(SECTIONS.map(|(name, _)| name)))]
+    sections: Vec<String>,
+    /// How often each thing is measured.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    runs: usize,
+    /// Where the figures go as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Where the curves go as SVG.
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+    /// What Cargo adds.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
     if let [first, rest @ ..] = arguments.as_slice()
@@ -33,25 +55,19 @@ fn main() -> Result<(), Failure> {
     {
         return lateness::child(rest);
     }
-    let option = |name: &str| {
-        let at = arguments.iter().position(|word| word == name)?;
-        arguments.get(at + 1).cloned()
-    };
-    let runs = option("--runs").and_then(|text| text.parse().ok()).unwrap_or(5);
-    let named = |name: &str| arguments.iter().any(|word| word == name);
-    let all = !SECTIONS.iter().any(|(name, _)| named(name));
+    let Wanted { sections, runs, json, plots, .. } = Wanted::parse();
     let mut figures = Figures::default();
     for (name, measure) in SECTIONS {
-        if all || named(name) {
+        if sections.is_empty() || sections.iter().any(|section| section == name) {
             println!("\n{name}");
             measure(&mut figures, runs)?;
         }
     }
-    if let Some(path) = option("--json") {
+    if let Some(path) = json {
         std::fs::write(path, format!("{:#}\n", figures.json()))?;
     }
-    if let Some(folder) = option("--plots") {
-        figures.draw(&PathBuf::from(folder))?;
+    if let Some(folder) = plots {
+        figures.draw(&folder)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use sha2::Sha256;
 use sunup::adapters::ncp::sign::signature;
 use sunup::adapters::store::{Holder, SqliteStore};
-use sunup::domain::name::{Action, GroupName, RuleName};
+use sunup::domain::name::{Action, GroupName, RuleName, RunId};
 use sunup::ports::store::{Claim, Origin, Resolution, RunHead, Store, Turn};
 use sunup::settings::Settings;
 
@@ -110,7 +110,7 @@ fn claims(figures: &mut Figures, runs: usize, what: &str, folder: &Path) -> Resu
                 waived: Default::default(),
             };
             let (targets, resolution) = (Vec::new(), Resolution::default());
-            let claim = Claim { head, targets, resolution, ended: None };
+            let claim = Claim { run: RunId(n + 1), head, targets, resolution, ended: None };
             let turn = Turn { at: Some(at), claims: vec![claim], ..Turn::default() };
             let began = Watch::start();
             store.record(&turn).await?;

@@ -9,6 +9,7 @@ mod row;
 mod rows;
 mod withdraw;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use sqlx::{Row, SqlSafeStr};
 use crate::domain::name::RunId;
 use crate::domain::overrides::Override;
 use crate::ports::store::{
-    AttemptRecord, ConfigEntry, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
+    AttemptRecord, ConfigEntry, Entry, HistoryQuery, OccurrenceKey, Opening, RunRecord, Store, StoreError,
     StoredConfig, Turn, Withdrawn,
 };
 pub use lock::{Holder, holder};
@@ -259,7 +260,11 @@ impl Store for SqliteStore {
         history::open_state(self).await
     }
 
-    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+    async fn claimed(&self, occurrences: &[OccurrenceKey]) -> Result<BTreeSet<OccurrenceKey>, StoreError> {
+        history::claimed(self, occurrences).await
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<(), StoreError> {
         record::record(self, turn).await
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::book::{Book, Draft};
+use super::book::Book;
+use super::draft::Draft;
 use super::rate::Bucket;
 use crate::domain::breaker::Breaker;
 use crate::domain::budget::Budget;

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::{Book, Decided, Draft, Run};
+use super::book::{Book, Decided, Run};
 use super::claims::{PersonRun, rule_of};
+use super::draft::Draft;
 use crate::domain::group::Group;
 use crate::domain::name::{Action, GroupName, ServerId};
 use crate::domain::order::Chains;
@@ -18,7 +19,24 @@ use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
 use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
-use crate::ports::store::{Claim, Origin, Resolution, RunHead, Target, Waiver};
+use crate::ports::store::{OccurrenceKey, Origin, Resolution, RunHead, Target, Waiver};
+
+/// A wish that is to become a run, with its targets as they begin.
+pub(super) struct Begun {
+    pub(super) head: RunHead,
+    pub(super) targets: Vec<Target>,
+    pub(super) resolution: Resolution,
+    /// The outcome and its reason, for a run that ends where it begins.
+    pub(super) ended: Option<(RunOutcome, String)>,
+}
+
+impl Begun {
+    /// The occurrence that it stands for; none for what a person or a keep wants.
+    pub(super) fn occurrence(&self) -> Option<OccurrenceKey> {
+        let rule = rule_of(&self.head)?;
+        Some((rule.clone(), self.head.planned, self.head.action))
+    }
+}
 
 pub(super) fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {
     RunHead {
@@ -155,14 +173,14 @@ pub(super) fn held_back(guard: Option<&Reason>, alone: Option<&Reason>) -> Optio
     alone.filter(|reason| is_persons(reason)).or(guard).or(alone).cloned()
 }
 
-/// A claim with its targets as they begin: guarded, superseded, joined or free.
+/// A wish with its targets as they begin: guarded, superseded, joined or free.
 pub(super) fn with_targets(
     book: &Book,
     head: RunHead,
     servers: BTreeMap<ServerId, Duration>,
     kept_up: &BTreeMap<ServerId, Reason>,
     newer: impl Fn(&ServerId) -> Option<String>,
-) -> Claim {
+) -> Begun {
     let known = match rule_of(&head).and_then(|rule| book.settings.rules.get(rule)) {
         Some(rule) => clear_groups(book, rule, &head.groups, (head.action, head.due), head.claimed),
         None => known_groups(book, &head.groups, head.claimed),
@@ -196,7 +214,7 @@ pub(super) fn with_targets(
             resolution.empty.iter().map(|group| format!("group {group} matches no server")).collect();
         (book.outcome_of(&head, targets.iter(), &resolution), reason.join("; "))
     });
-    Claim { head, targets, resolution, ended }
+    Begun { head, targets, resolution, ended }
 }
 
 /// Targets as they begin: ended at once by a guard or by `verdict`, joined to another run's attempt, or free.

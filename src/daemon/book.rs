@@ -7,32 +7,32 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account::{AccountLine, AccountState};
+use super::draft::Draft;
 use super::forecast::Forecasts;
-use super::keeps::{Following, Swallowed, is_kept};
+use super::keeps::Swallowed;
 use super::lines::Line;
 use super::probes::Probes;
 use super::runs::Runs;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, RuleName, RunId, ServerId, ServerNo};
 use crate::domain::order::Order;
-use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
+use crate::domain::outcome::{Outcome, Reason, ReasonKind};
 use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
 use crate::domain::roster::{Resolved, Roster};
 use crate::domain::rule::Rule;
 use crate::domain::server::{Found, Sight, Standing, Traits};
-use crate::domain::target::{Event, Policy, Progress, State, step};
-use crate::ports::notifier::{About, Notice, NoticeKind, Told, Urgency};
+use crate::domain::target::{Event, Policy, State, step};
+use crate::ports::notifier::{NoticeKind, Told, Urgency};
 use crate::ports::store::{
-    Change, CoveredMark, Doubtful, End, OpenRun, Opening, Resolution, RunHead, Target, Turn, Waiver,
-    Withdrawn,
+    CoveredMark, Doubtful, OccurrenceKey, OpenRun, Opening, Resolution, RunHead, Target, Waiver, Withdrawn,
 };
 use crate::settings::Settings;
 
 /// How long a server that did not get there in time is watched all the same.
-const AFTERWATCH: Duration = Duration::from_hours(1);
+pub(super) const AFTERWATCH: Duration = Duration::from_hours(1);
 
 /// Occurrences that have a run although they lie after what is decided.
-pub(super) type Kept = BTreeSet<(RuleName, Timestamp, Action)>;
+pub(super) type Kept = BTreeSet<OccurrenceKey>;
 
 /// An open run.
 pub(super) struct Run {
@@ -49,7 +49,7 @@ impl Run {
         self.head.waived.contains(&what)
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let known = self.resolution.pending.is_empty() || self.is_closed;
         known && self.targets.values().all(|target| target.progress.outcome().is_some())
     }
@@ -126,46 +126,9 @@ pub(super) struct Book {
     pub(super) touched: BTreeMap<ServerId, Timestamp>,
     pub(super) afterwatch: Vec<Afterwatch>,
     pub(super) recent_asks: VecDeque<Timestamp>,
+    pub(super) last_run: i64,
     pub(super) last_attempt: i64,
     pub(super) last_failed: Option<(RunId, String)>,
-}
-
-/// What one turn is going to record and do.
-pub(super) struct Draft {
-    pub(super) now: Timestamp,
-    pub(super) turn: Turn,
-    pub(super) lines: Vec<Line>,
-    pub(super) notices: Vec<Notice>,
-    /// What follows keeps that ended in this turn.
-    pub(super) following: Vec<Following>,
-    /// The runs of this turn's commands, once they are claimed.
-    pub(super) command_runs: Vec<Option<RunId>>,
-    before: BTreeMap<(RunId, ServerId), Progress>,
-}
-
-impl Draft {
-    pub(super) fn new(now: Timestamp) -> Self {
-        let turn = Turn { at: Some(now), ..Turn::default() };
-        Self {
-            now,
-            turn,
-            lines: Vec::new(),
-            notices: Vec::new(),
-            following: Vec::new(),
-            command_runs: Vec::new(),
-            before: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn tell(&mut self, kind: NoticeKind, urgency: Urgency, told: Told) {
-        self.tell_about(kind, urgency, told, About::default());
-    }
-
-    /// The same of something that the configuration names.
-    pub(super) fn tell_about(&mut self, kind: NoticeKind, urgency: Urgency, told: Told, about: About) {
-        let Told { en: text, ko: korean } = told;
-        self.notices.push(Notice { at: self.now, kind, urgency, text, korean, about });
-    }
 }
 
 impl Book {
@@ -219,6 +182,7 @@ impl Book {
             touched: BTreeMap::new(),
             afterwatch: opening.doubtful.into_iter().filter_map(watched_on).collect(),
             recent_asks: opening.recent_attempts.into(),
+            last_run: opening.last_run,
             last_attempt: opening.last_attempt,
             last_failed: None,
         }
@@ -266,7 +230,7 @@ impl Book {
         if after == target.progress {
             return;
         }
-        draft.before.entry((run, server.clone())).or_insert_with(|| target.progress.clone());
+        draft.note_before(run, server, &target.progress);
         target.progress = after;
         // At once: a start of this very turn must not take our own stop for somebody else's.
         if let Some(since) = target.progress.left_running(open.head.action) {
@@ -326,64 +290,6 @@ impl Book {
     pub(super) fn is_own(&self, server: &ServerId) -> bool {
         let account = self.accounts.get(&server.account);
         account.and_then(|account| account.own.as_ref()).is_some_and(|own| own.contains(&server.no))
-    }
-
-    /// Turns the changes of a turn into what is recorded, and ends the runs whose last target has ended.
-    pub(super) fn finish(&mut self, draft: &mut Draft) {
-        let before = std::mem::take(&mut draft.before);
-        let mut kept = Vec::new();
-        for ((id, server), before) in before {
-            let name = self.name_of(&server);
-            let Some(run) = self.runs.get_mut(id) else {
-                continue;
-            };
-            let Some(target) = run.targets.get_mut(&server) else {
-                continue;
-            };
-            if target.progress == before {
-                continue;
-            }
-            target.name = name.or(target.name.take());
-            if worth_a_line(&before, &target.progress) {
-                draft.lines.push(Line::of(id, run.head.action, target));
-            }
-            draft.turn.changes.push(Change {
-                run: id,
-                server: server.clone(),
-                name: target.name.clone(),
-                revision: target.revision,
-                progress: target.progress.clone(),
-            });
-            target.revision += 1;
-            if let Some(since) = target.progress.left_running(run.head.action) {
-                draft.turn.left_running.push((server.clone(), since));
-            }
-            kept.extend(is_kept(target).then(|| (run.head.clone(), target.clone())));
-            if is_watched_on(target.progress.outcome()) {
-                let until = draft.now.saturating_add(AFTERWATCH).unwrap_or(Timestamp::MAX);
-                let action = run.head.action;
-                self.afterwatch.push(Afterwatch { run: id, server, action, until, next: draft.now });
-            }
-        }
-        for (head, target) in &kept {
-            self.note_kept(head, target);
-        }
-        let ended: Vec<RunId> =
-            self.runs.iter().filter(|(_, run)| run.is_over()).map(|(id, _)| *id).collect();
-        for id in ended {
-            if let Some(run) = self.runs.remove(id) {
-                self.no_room.remove(&id);
-                let outcomes: Vec<&Outcome> =
-                    run.targets.values().filter_map(|t| t.progress.outcome()).collect();
-                let outcome = self.outcome_of(&run.head, run.targets.values(), &run.resolution);
-                let reason = self.reason_of(&run);
-                draft.turn.ends.push(End { run: id, outcome, reason: reason.clone() });
-                if outcome == RunOutcome::Done {
-                    self.note_sizes(draft, &run);
-                }
-                self.note_end(draft, id, &run.head, outcome, (&outcomes, &reason));
-            }
-        }
     }
 
     /// Whether a newer opposite target has a request out, or must look, for this server.
@@ -504,16 +410,6 @@ pub(super) fn policy(head: &RunHead, limit: Duration, unanswered: Option<(Action
     Policy { action: head.action, due: head.due, window_end: head.window_end, limit, opposite_unanswered }
 }
 
-/// A change that people want to read: another kind of state, or another reason to wait.
-fn worth_a_line(before: &Progress, after: &Progress) -> bool {
-    match (&before.state, &after.state) {
-        (State::Waiting { why: old, .. }, State::Waiting { why: new, .. }) => {
-            old.as_ref().map(|r| &r.text) != new.as_ref().map(|r| &r.text)
-        }
-        (old, new) => std::mem::discriminant(old) != std::mem::discriminant(new),
-    }
-}
-
 /// A server that was being watched on when the program ended. Those whose time has passed fall out at the first turn.
 fn watched_on(doubtful: Doubtful) -> Option<Afterwatch> {
     let Doubtful { run, server, action, progress } = doubtful;
@@ -522,7 +418,7 @@ fn watched_on(doubtful: Doubtful) -> Option<Afterwatch> {
     Some(Afterwatch { run, server, action, until, next: *at })
 }
 
-fn is_watched_on(outcome: Option<&Outcome>) -> bool {
+pub(super) fn is_watched_on(outcome: Option<&Outcome>) -> bool {
     match outcome {
         Some(Outcome::Unknown(_)) => true,
         Some(Outcome::Failed(reason)) => reason.kind == ReasonKind::TooSlow,
@@ -535,6 +431,7 @@ mod tests {
     use super::*;
     use crate::daemon::scene::{self, at, head, server, sight};
     use crate::domain::outcome::Asked;
+    use crate::domain::target::Progress;
 
     #[test]
     fn a_sight_from_before_the_last_request_tells_nothing_to_a_target_that_waits() {

@@ -7,16 +7,17 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::absence::Absence;
 use super::begin::{
-    clear_groups, head_of, head_of_command, newer_open, note_decided, servers_of_command, supersede_older,
-    tell_empty, with_targets,
+    Begun, clear_groups, head_of, head_of_command, newer_open, note_decided, servers_of_command,
+    supersede_older, tell_empty, with_targets,
 };
-use super::book::{Book, Draft, Kept, Run};
+use super::book::{Book, Kept, Run};
+use super::draft::Draft;
 use super::ending::about;
 use super::keeps::Following;
 use super::lines::Line;
 use super::{keeps, overrides, view};
 use crate::domain::korean;
-use crate::domain::name::{Action, GroupName, RuleName, ServerId};
+use crate::domain::name::{Action, GroupName, RuleName, RunId, ServerId};
 use crate::domain::outcome::{Outcome, Reason, ReasonKind, RunOutcome};
 use crate::domain::overrides::Overrides;
 use crate::domain::plan::{self, Occurrence};
@@ -26,7 +27,7 @@ use crate::domain::schedule::When;
 use crate::domain::target::later;
 use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
-use crate::ports::store::{Claim, MissedRange, Origin, Recorded, RunHead, Target, Waiver};
+use crate::ports::store::{Claim, MissedRange, OccurrenceKey, Origin, RunHead, Target, Waiver};
 use crate::settings::{OpenHours, Settings};
 
 /// A claim later than this after due is late.
@@ -307,7 +308,7 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>, abs
             claim.targets.iter().filter(|target| !over(target)).map(|target| target.server.clone()).collect();
         supersede_older(book, draft, &claim.head, &servers);
     }
-    draft.turn.claims.extend(claims);
+    draft.begun.extend(claims);
 }
 
 /// Goes through everything of a rule that is due by now, in bounded memory.
@@ -463,35 +464,48 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
     }
 }
 
-/// Takes what the journal said of the claims: new runs are open now, and lines tell of them.
-pub(super) fn claimed(book: &mut Book, draft: &mut Draft, recorded: &Recorded) {
-    let claims = std::mem::take(&mut draft.turn.claims);
-    for (claim, id) in claims.into_iter().zip(&recorded.claimed) {
-        if matches!(claim.head.origin, Origin::Person(_)) {
-            draft.command_runs.push(*id);
-        }
-        let Some(id) = *id else {
-            tracing::warn!("{} due at {} was claimed before", claim.head.origin.words(), claim.head.due);
+/// The occurrences that are to be claimed.
+pub(super) fn occurrences(draft: &Draft) -> Vec<OccurrenceKey> {
+    draft.begun.iter().filter_map(Begun::occurrence).collect()
+}
+
+/// Gives numbers to what begins: its claims are recorded with this turn, and those that go on are open runs from here on.
+///
+/// `before` are the occurrences that have a run already: nothing is done for them a second time.
+pub(super) fn take_up(book: &mut Book, draft: &mut Draft, mut before: BTreeSet<OccurrenceKey>) {
+    for begun in std::mem::take(&mut draft.begun) {
+        if begun.occurrence().is_some_and(|occurrence| !before.insert(occurrence)) {
+            tracing::warn!("{} due at {} was claimed before", begun.head.origin.words(), begun.head.due);
             continue;
-        };
-        draft.lines.push(Line::RunStarted {
-            run: id,
-            head: claim.head.clone(),
-            servers: claim.targets.len(),
-            pending: claim.resolution.pending.iter().cloned().collect(),
-        });
-        for target in claim.targets.iter().filter(|target| target.progress.outcome().is_some()) {
-            book.note_kept(&claim.head, target);
-            draft.lines.push(Line::of(id, claim.head.action, target));
         }
+        book.last_run += 1;
+        let run = RunId(book.last_run);
+        let Begun { head, targets, resolution, ended } = begun;
+        if matches!(head.origin, Origin::Person(_)) {
+            draft.command_runs.push(run);
+        }
+        draft.lines.push(Line::RunStarted {
+            run,
+            head: head.clone(),
+            servers: targets.len(),
+            pending: resolution.pending.iter().cloned().collect(),
+        });
+        for target in targets.iter().filter(|target| target.progress.outcome().is_some()) {
+            book.note_kept(&head, target);
+            draft.lines.push(Line::of(run, head.action, target));
+        }
+        let mut claim = Claim { run, head, targets, resolution, ended };
         if let Some((outcome, reason)) = &claim.ended {
             let outcomes: Vec<&Outcome> = claim.targets.iter().filter_map(|t| t.progress.outcome()).collect();
-            book.note_end(draft, id, &claim.head, *outcome, (&outcomes, reason));
+            book.note_end(draft, run, &claim.head, *outcome, (&outcomes, reason));
         } else {
-            let Claim { head, targets, resolution, .. } = claim;
+            // What becomes of them in this turn is recorded with the claim: [`Book::finish`].
+            let targets = std::mem::take(&mut claim.targets);
             let targets = targets.into_iter().map(|target| (target.server.clone(), target)).collect();
-            book.runs.insert(id, Run { head, targets, resolution, is_closed: false });
+            let (head, resolution) = (claim.head.clone(), claim.resolution.clone());
+            book.runs.insert(run, Run { head, targets, resolution, is_closed: false });
         }
+        draft.turn.claims.push(claim);
     }
 }
 

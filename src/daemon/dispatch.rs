@@ -6,7 +6,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::batch::{Candidate, Wishes, batch_size, batches, stagger, turn_of};
-use super::book::{Book, Draft, OpenAttempt, policy};
+use super::book::{Book, OpenAttempt, policy};
+use super::draft::Draft;
 use super::forecast::look_ahead;
 use super::gates::hold_and_free;
 use super::groups::own_server;

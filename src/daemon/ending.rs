@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, Draft, Run};
+use super::book::{Book, Run};
 use super::claims::rule_of;
+use super::draft::Draft;
 use super::lines::Line;
 use super::view::counts;
 use crate::domain::korean;

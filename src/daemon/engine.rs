@@ -17,10 +17,11 @@ use tokio::task::JoinSet;
 pub use self::parts::{Beat, Cause, EngineError, Freshness, Input, Mode, Parts, Reload};
 use super::absence::Absence;
 pub use super::account::AccountLine;
-use super::book::{Book, Draft};
+use super::book::Book;
 use super::claims::{self, overdue};
 pub use super::claims::{PersonRun, Reach};
 use super::dispatch::{Act, Alarm, dispatch};
+use super::draft::Draft;
 use super::io::{self, Talk};
 use super::overrides::Change;
 use super::probes::PROBE_LIMIT;
@@ -317,9 +318,9 @@ impl Engine {
         for input in heard {
             self.take(&mut draft, input, late, &mut commands);
         }
-        let mut alarm = Alarm::default();
-        let mut acts = Vec::new();
-        if self.watch.is_trusted() && self.shutdown_at.is_none() {
+        let (mut alarm, mut acts) = (Alarm::default(), Vec::new());
+        let is_at_work = self.watch.is_trusted() && self.shutdown_at.is_none();
+        if is_at_work {
             self.withdraw(&mut draft).await?;
             self.follow_the_clock(&mut draft);
             self.look_after_a_pause(&mut draft);
@@ -330,6 +331,9 @@ impl Engine {
             let runs: Vec<&PersonRun> = commands.iter().map(|(run, _)| run).collect();
             claims::claim_due(&mut self.book, &mut draft, &self.absence, &runs);
             self.absence = Absence::stalled();
+        }
+        self.take_up(&mut draft).await?;
+        if is_at_work {
             for (run, server) in self.book.all_open() {
                 self.book.happen(&mut draft, run, &server, &Event::Time);
             }
@@ -337,7 +341,6 @@ impl Engine {
             self.answer_askers(draft.now, &mut alarm);
         }
         self.book.finish(&mut draft);
-        let claiming = !draft.turn.claims.is_empty();
         if is_planted(Bug::ActFirst) {
             self.act(std::mem::take(&mut acts));
         }
@@ -345,14 +348,11 @@ impl Engine {
         self.answer_people(commands, std::mem::take(&mut draft.command_runs));
         self.greet_if_wanted(&mut acts);
         self.act(acts);
-        // What was claimed is asked for by the turn that follows at once.
-        if !claiming {
-            self.say();
-        }
+        self.say();
         self.chores().await;
         let released = self.is_ready() && !self.deferred.is_empty();
         alarm.at(self.watch.wakes_at(reading).unwrap_or(Timestamp::MAX));
-        self.wake_by = if claiming || released { reading.wall } else { alarm.moment() };
+        self.wake_by = if released { reading.wall } else { alarm.moment() };
         Ok(self.wake_by)
     }
 
@@ -440,9 +440,7 @@ impl Engine {
             Input::Override { reply, .. } if reply.is_closed() => {}
             Input::Override { change, reply } => self.changes.push((change, reply)),
             // A reload claims what is due by the settings before: a command of the same moment comes after it.
-            command @ Input::Command { .. }
-                if !draft.turn.claims.is_empty() || draft.turn.config.is_some() =>
-            {
+            command @ Input::Command { .. } if !draft.begun.is_empty() || draft.turn.config.is_some() => {
                 self.put_off(command);
             }
             Input::Command { run, reply } => commands.push((run.widened(&self.book), reply)),
@@ -463,10 +461,10 @@ impl Engine {
     }
 
     /// Tells people what came of what they wanted, now that it is durable.
-    fn answer_people(&mut self, commands: Vec<Command>, runs: Vec<Option<RunId>>) {
+    fn answer_people(&mut self, commands: Vec<Command>, runs: Vec<RunId>) {
         for ((_, reply), id) in commands.into_iter().zip(runs) {
             // Whoever asked may have gone; the run goes on all the same.
-            let _ = reply.send(id.ok_or_else(|| "the run could not be claimed".to_owned()));
+            let _ = reply.send(Ok(id));
         }
         for (reply, difference) in self.reloaded.drain(..) {
             let _ = reply.send(difference);

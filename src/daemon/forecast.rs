@@ -6,8 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::account::AccountState;
-use super::book::{Book, Draft};
+use super::book::Book;
 use super::dispatch::Looks;
+use super::draft::Draft;
 use super::view;
 use crate::domain::group::Group;
 use crate::domain::korean;

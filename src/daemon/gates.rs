@@ -10,8 +10,9 @@ use jiff::Timestamp;
 
 use self::canary::Tally;
 use super::begin::known_from;
-use super::book::{Book, Draft, Run};
+use super::book::{Book, Run};
 use super::dispatch::Looks;
+use super::draft::Draft;
 use super::keeps::Keeping;
 use super::probes::{BUSY_ANSWER_AGE_MAX, Probes};
 use super::view;

@@ -6,9 +6,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::absence::Absence;
-use super::begin::{begin_targets, head_of_command};
-use super::book::{Book, Draft};
+use super::begin::{Begun, begin_targets, head_of_command};
+use super::book::Book;
 use super::claims::{PersonRun, Reach};
+use super::draft::Draft;
 use super::view;
 use crate::domain::name::{AccountName, Action, GroupName, OverrideId, RuleName, ServerId};
 use crate::domain::order::Order;
@@ -19,7 +20,7 @@ use crate::domain::rule::AfterKeep;
 use crate::domain::schedule::When;
 use crate::domain::target::State;
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
-use crate::ports::store::{Claim, Entry, HistoryQuery, Origin, Resolution, RunHead, Target, Waiver};
+use crate::ports::store::{Entry, HistoryQuery, Origin, Resolution, RunHead, Target, Waiver};
 
 /// What a keep held back of a server: the newest that a rule wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,13 +229,13 @@ pub(super) fn kept<'s>(
     servers.filter_map(kept).collect()
 }
 
-/// The claim of a run that follows a keep whose end nobody noticed in time.
+/// The run that follows a keep whose end nobody noticed in time.
 pub(super) fn too_late(
     book: &Book,
     head: RunHead,
     servers: BTreeMap<ServerId, Duration>,
     absence: &Absence,
-) -> Claim {
+) -> Begun {
     let cause = absence.at(head.due).clone();
     let targets = begin_targets(book, &head, servers, head.claimed, |_| Some(Outcome::Missed(cause.clone())));
     let resolution = Resolution::default();
@@ -243,7 +244,7 @@ pub(super) fn too_late(
         true => RunOutcome::Missed,
         false => book.outcome_of(&head, targets.iter(), &resolution),
     };
-    Claim { head, targets, resolution, ended: Some((outcome, cause.to_string())) }
+    Begun { head, targets, resolution, ended: Some((outcome, cause.to_string())) }
 }
 
 /// Whether a target was left alone since a person keeps its server as it is.

@@ -10,8 +10,9 @@ use super::begin::{
     begin_targets, clear_groups, held_back, is_persons, known_from, newer_open, note_decided,
     supersede_older, tell_empty, too_much, wanting_groups,
 };
-use super::book::{Book, Decided, Draft};
+use super::book::{Book, Decided};
 use super::claims::{OpenHoursAt, rule_of};
+use super::draft::Draft;
 use super::forecast::coming;
 use super::lines::Line;
 use super::{keeps, overrides};

@@ -8,7 +8,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use super::book::{Book, Draft};
+use super::book::Book;
+use super::draft::Draft;
 use super::keeps;
 use super::lines::Line;
 use super::reload::opened;

@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::absence::Absence;
 use super::account::AccountLine;
-use super::book::{Book, Draft, Kept};
+use super::book::{Book, Kept};
 use super::claims::{miss, misses_of, rule_of};
+use super::draft::Draft;
 use super::view;
 use crate::domain::group::Group;
 use crate::domain::name::{AccountName, Action, GroupName, RuleName, RunId};

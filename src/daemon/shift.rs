@@ -3,7 +3,8 @@
 
 use jiff::SignedDuration;
 
-use super::book::{Book, Draft};
+use super::book::Book;
+use super::draft::Draft;
 use crate::domain::target::{Event, shifted};
 
 impl Book {

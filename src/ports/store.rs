@@ -117,9 +117,14 @@ pub struct Resolution {
     pub empty: BTreeSet<GroupName>,
 }
 
-/// A run to be claimed, with its targets as they begin.
+/// What tells an occurrence from every other one: its rule, its planned moment and its action.
+pub type OccurrenceKey = (RuleName, Timestamp, Action);
+
+/// A run to be claimed, with its targets as they stand at the end of its first turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
+    /// Its number, which no run had before.
+    pub run: RunId,
     /// What is fixed.
     pub head: RunHead,
     /// Its targets.
@@ -306,13 +311,6 @@ impl Turn {
     }
 }
 
-/// What came of recording a turn.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recorded {
-    /// For each claim, its run, or `None` where the occurrence was claimed before.
-    pub claimed: Vec<Option<RunId>>,
-}
-
 /// What the journal knows when the daemon starts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opening {
@@ -324,6 +322,8 @@ pub struct Opening {
     pub sizes: BTreeMap<GroupName, usize>,
     /// The servers that the last deed for them left running, and when they were seen so.
     pub left_running: BTreeMap<ServerId, Timestamp>,
+    /// The highest run number that was ever given.
+    pub last_run: i64,
     /// The highest attempt number.
     pub last_attempt: i64,
     /// The moments of the mutating requests of the last hour.
@@ -359,7 +359,7 @@ pub struct Withdrawn {
     /// Overrides that are in force again: by the right clock their time is not up, and nothing was asked at their end.
     pub overrides: Vec<OverrideId>,
     /// Runs that stay although they lie after that: something was asked for them.
-    pub kept: BTreeSet<(RuleName, Timestamp, Action)>,
+    pub kept: BTreeSet<OccurrenceKey>,
 }
 
 /// A configuration as it is kept: all that is needed to read it again later.
@@ -513,11 +513,14 @@ pub trait Store: Send + Sync {
     /// What is there when the daemon starts.
     async fn open_state(&self) -> Result<Opening, StoreError>;
 
+    /// Which of some occurrences have a run already that is not withdrawn. Only the daemon claims, so it is still true when it records.
+    async fn claimed(&self, occurrences: &[OccurrenceKey]) -> Result<BTreeSet<OccurrenceKey>, StoreError>;
+
     /// Records a turn, all of it or nothing, durable when this returns.
     ///
-    /// A claim whose occurrence is claimed already is left out, with its targets; every other condition that does not
-    /// hold is a [`StoreError::Conflict`] and leaves the journal as it was.
-    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError>;
+    /// A condition that does not hold is a [`StoreError::Conflict`] and leaves the journal as it was: an occurrence is claimed once, a
+    /// number is given once, and so on.
+    async fn record(&self, turn: &Turn) -> Result<(), StoreError>;
 
     /// All overrides that are known, ended ones too, oldest first.
     async fn overrides(&self) -> Result<Vec<Override>, StoreError>;

@@ -12,7 +12,7 @@ use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
 use sunup::domain::overrides::{Ended, Override, Scope};
 use sunup::ports::store::{
     AttemptRecord, Claim, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange,
-    OpenRun, Opening, Origin, Recorded, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig,
+    OccurrenceKey, OpenRun, Opening, Origin, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig,
     Target, TargetRecord, Turn, Withdrawn,
 };
 
@@ -67,20 +67,18 @@ fn conflict<T>(what: impl Into<String>) -> Result<T, StoreError> {
 }
 
 impl Held {
-    fn claim(&mut self, claim: &Claim) -> Option<RunId> {
-        let same = |row: &Row| {
-            matches!(row.head.origin, Origin::Rule(_))
-                && row.withdrawn.is_none()
-                && row.head.origin == claim.head.origin
-                && (row.head.planned, row.head.action) == (claim.head.planned, claim.head.action)
-        };
-        // The newest first: what is claimed again was mostly claimed lately.
-        let by_rule = matches!(claim.head.origin, Origin::Rule(_));
-        if by_rule && self.runs.values().rev().any(same) {
-            return None;
-        }
-        self.last_run += 1;
-        let id = RunId(self.last_run);
+    /// Whether an occurrence has a run. The newest first: what is claimed again was mostly claimed lately.
+    fn is_claimed(&self, (rule, planned, action): &OccurrenceKey) -> bool {
+        self.runs.values().rev().any(|row| {
+            row.withdrawn.is_none()
+                && row.head.origin.rule() == Some(rule)
+                && (row.head.planned, row.head.action) == (*planned, *action)
+        })
+    }
+
+    fn claim(&mut self, claim: &Claim) {
+        let id = claim.run;
+        self.last_run = self.last_run.max(id.0);
         let record =
             |target: &Target| (target.server.clone(), TargetRecord { target: target.clone(), remark: None });
         let ended = claim.ended.as_ref();
@@ -95,12 +93,21 @@ impl Held {
                 withdrawn: None,
             },
         );
-        Some(id)
     }
 
     /// Every condition of a turn, before anything of it is written: all or nothing.
     fn check(&self, turn: &Turn) -> Result<(), StoreError> {
-        let closed = |run: &RunId| self.runs.get(run).is_none_or(|row| row.ended.is_some());
+        let (mut runs, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for Claim { run, head, .. } in &turn.claims {
+            let key = head.origin.rule().map(|rule| (rule.clone(), head.planned, head.action));
+            let taken = self.runs.contains_key(run) || !runs.insert(*run);
+            let claimed = key.is_some_and(|key| self.is_claimed(&key) || !keys.insert(key));
+            if taken || claimed {
+                return conflict("the occurrence is claimed, or the number of the run is taken");
+            }
+        }
+        let new = |run: &RunId| turn.claims.iter().any(|claim| claim.run == *run);
+        let closed = |run: &RunId| !new(run) && self.runs.get(run).is_none_or(|row| row.ended.is_some());
         if turn.additions.iter().any(|addition| closed(&addition.run)) {
             return conflict("the run has ended before its groups were known");
         }
@@ -145,9 +152,9 @@ impl Held {
         Ok(())
     }
 
-    fn write(&mut self, turn: &Turn) -> Result<Recorded, StoreError> {
+    fn write(&mut self, turn: &Turn) -> Result<(), StoreError> {
         let now = turn.at.unwrap_or(Timestamp::UNIX_EPOCH);
-        let claimed = turn.claims.iter().map(|claim| self.claim(claim)).collect();
+        turn.claims.iter().for_each(|claim| self.claim(claim));
         for addition in &turn.additions {
             let Some(row) = self.runs.get_mut(&addition.run).filter(|row| row.ended.is_none()) else {
                 return conflict("the run has ended before its groups were known");
@@ -211,7 +218,7 @@ impl Held {
                 _ => self.configs.push(stored.clone()),
             }
         }
-        Ok(Recorded { claimed })
+        Ok(())
     }
 
     fn write_targets(&mut self, turn: &Turn, now: Timestamp) -> Result<(), StoreError> {
@@ -373,6 +380,7 @@ impl Held {
             marks: self.marks.values().cloned().collect(),
             sizes: self.sizes.clone(),
             left_running: self.left_running.clone(),
+            last_run: self.last_run,
             last_attempt: self.attempts.keys().next_back().map_or(0, |id| id.0),
             recent_attempts: recent.iter().map(|attempt| attempt.intended).collect(),
             unanswered,
@@ -484,7 +492,12 @@ impl Store for MemoryStore {
         Ok(self.0.lock().unwrap().opening())
     }
 
-    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+    async fn claimed(&self, occurrences: &[OccurrenceKey]) -> Result<BTreeSet<OccurrenceKey>, StoreError> {
+        let held = self.0.lock().unwrap();
+        Ok(occurrences.iter().filter(|key| held.is_claimed(key)).cloned().collect())
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<(), StoreError> {
         let mut held = self.0.lock().unwrap();
         held.check(turn)?;
         held.write(turn)

@@ -78,3 +78,32 @@ async fn fifty_restarts_on_the_due_second_lose_and_double_nothing() {
 
     judge(&world, 50).await;
 }
+
+#[tokio::test]
+async fn what_is_due_together_is_claimed_and_asked_for_in_one_commit() {
+    let more = "[rules.also]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n";
+    let mut world = World::at("2026-11-23T08:59:00Z").with(&format!("{RULES}{more}"));
+
+    world.run(120).await;
+
+    let outside = world.outside.lock().unwrap();
+    let busy: Vec<_> = outside.commits.iter().filter(|commit| **commit != (0, 0)).collect();
+    assert_eq!(busy, [&(2, 1)], "both runs, and the one request for their servers");
+}
+
+#[tokio::test]
+async fn an_occurrence_that_comes_again_by_another_jitter_is_not_done_twice() {
+    let once = "[rules.up]\ncron = \"0 9 * * *\"\nstart = [\"web\"]\n";
+    let later = "[rules.up]\ncron = \"0 9 * * *\"\nstart = [\"web\"]\njitter = \"12h\"\n";
+    let mut world = World::at("2026-11-23T08:59:00Z").with(once);
+    world.configure(once, later);
+    let again = (due(0) + SignedDuration::from_secs(30), world.reload());
+    world.configure(later, once);
+    world.change(|outside| outside.planned.push_back(again));
+
+    world.run(13 * 3600).await;
+
+    let occurrences = world.history().await;
+    assert_eq!(occurrences.len(), 1, "{occurrences:?}");
+    assert_eq!(world.asked(), ["09:00:00 start 1001 1002"]);
+}

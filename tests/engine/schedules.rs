@@ -52,10 +52,10 @@ async fn hours_that_touch_those_of_another_rule_hand_the_server_over_without_a_s
     let next = "[rules.next]\nhours = \"MON-FRI 09:10-09:30\"\nrun = [\"web\", \"db\"]\n";
     let mut world = monday(&format!("{OFFICE}{next}"));
 
-    world.run(3000).await;
+    world.run(2990).await;
 
     assert_eq!(world.asked(), ["08:50:00 start 1001 1002 1003"]);
-    world.run(1200).await;
+    world.run(1210).await;
     assert_eq!(world.asked().last().unwrap(), "09:30:00 stop 1001 1002 1003");
 }
 

@@ -13,7 +13,7 @@ use sunup::domain::name::{AccountName, Action, GroupName, RunId};
 use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::store::{
-    AttemptRecord, ConfigEntry, ConfigText, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store,
+    AttemptRecord, ConfigEntry, ConfigText, Entry, HistoryQuery, OccurrenceKey, Opening, RunRecord, Store,
     StoreError, StoredConfig, Turn, Withdrawn,
 };
 use sunup::sandbox::model::{Model, Server};
@@ -59,6 +59,8 @@ pub(crate) struct Outside {
     /// What the journal's file is to fail with, and the requests that were seen while it did.
     pub(crate) store_fails: bool,
     pub(crate) turns: usize,
+    /// What each commit held: how many claims, and how many intents.
+    pub(crate) commits: Vec<(usize, usize)>,
     /// The engine is told to end when the clock would pass this moment.
     until: Timestamp,
 }
@@ -105,6 +107,7 @@ impl World {
             korean: Vec::new(),
             store_fails: false,
             turns: 0,
+            commits: Vec::new(),
             until: wall,
         };
         let groups = "[groups.web]\nservers = [\"1001\", \"1002\"]\n[groups.db]\nservers = [\"1003\"]\n";
@@ -449,7 +452,11 @@ impl Store for Fragile {
         self.inner.open_state().await
     }
 
-    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+    async fn claimed(&self, occurrences: &[OccurrenceKey]) -> Result<BTreeSet<OccurrenceKey>, StoreError> {
+        self.inner.claimed(occurrences).await
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<(), StoreError> {
         let fails = {
             let mut outside = self.outside.lock().unwrap();
             if outside.store_fails && !turn.is_empty() {
@@ -463,6 +470,9 @@ impl Store for Fragile {
         };
         if fails {
             return Err(StoreError::Unusable { journal: "sunup.db".into(), what: "the disk is full".into() });
+        }
+        if !turn.is_empty() {
+            self.outside.lock().unwrap().commits.push((turn.claims.len(), turn.intents.len()));
         }
         self.inner.record(turn).await
     }

@@ -176,7 +176,8 @@ fn one_claim() -> Turn {
         progress: Progress::fresh(now),
         revision: 0,
     };
-    let claim = Claim { head, targets: vec![target], resolution: Resolution::default(), ended: None };
+    let claim =
+        Claim { run: RunId(1), head, targets: vec![target], resolution: Resolution::default(), ended: None };
     Turn { at: Some(now), claims: vec![claim], ..Turn::default() }
 }
 

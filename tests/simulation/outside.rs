@@ -1,6 +1,6 @@
 //! Everything outside the engine: clocks, the cloud's servers, what is wrong now, and the record of what truly happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use sunup::domain::overrides::Override;
 use sunup::ports::clock::{Clock, Reading, Timer, Woken};
 use sunup::ports::notifier::{Notice, Notifier, Told};
 use sunup::ports::store::{
-    AttemptRecord, ConfigEntry, Entry, HistoryQuery, Opening, Recorded, RunRecord, Store, StoreError,
+    AttemptRecord, ConfigEntry, Entry, HistoryQuery, OccurrenceKey, Opening, RunRecord, Store, StoreError,
     StoredConfig, Turn, Withdrawn,
 };
 use sunup::sandbox::model::{Change, Model};
@@ -267,9 +267,13 @@ impl Store for Disk {
         self.journal.open_state().await
     }
 
-    async fn record(&self, turn: &Turn) -> Result<Recorded, StoreError> {
+    async fn claimed(&self, occurrences: &[OccurrenceKey]) -> Result<BTreeSet<OccurrenceKey>, StoreError> {
+        self.journal.claimed(occurrences).await
+    }
+
+    async fn record(&self, turn: &Turn) -> Result<(), StoreError> {
         if turn.is_empty() {
-            return Ok(Recorded::default());
+            return Ok(());
         }
         let (stall, disk, crash) = self.outside.with(|truth| {
             let stall = std::mem::take(&mut truth.stall);

@@ -1,6 +1,6 @@
 //! What the journal promises of overrides.
 
-use sunup::domain::name::{Action, OverrideId};
+use sunup::domain::name::{Action, OverrideId, RunId};
 use sunup::domain::overrides::{Ended, Kind, Override, Scope, Then};
 use sunup::ports::store::{ConfigText, Entry, HistoryQuery, Origin, Store, StoreError, StoredConfig, Turn};
 
@@ -151,14 +151,15 @@ pub(crate) async fn that_a_wrong_clock_ended_hold_again(store: &dyn Store) {
     following.head.origin = Origin::Keep { id: OverrideId(4), who: "kim".into() };
     let mut unasked = claim("x", 6000, &["1002"]);
     unasked.head.origin = Origin::Keep { id: OverrideId(5), who: "kim".into() };
+    unasked.run = RunId(6002);
     let claims = vec![following, unasked];
-    let claimed = store.record(&Turn { claims, ..turn(6000) }).await.unwrap().claimed;
-    let (change, intent) = asking(claimed[0].unwrap(), "1001", 1, 0);
+    store.record(&Turn { claims, ..turn(6000) }).await.unwrap();
+    let (change, intent) = asking(RunId(6001), "1001", 1, 0);
     store.record(&Turn { changes: vec![change], intents: vec![intent], ..turn(6000) }).await.unwrap();
 
     let withdrawn = store.withdraw(at(1000)).await.unwrap();
 
-    assert_eq!(withdrawn.runs, [claimed[1].unwrap()]);
+    assert_eq!(withdrawn.runs, [RunId(6002)]);
     assert_eq!(withdrawn.overrides, [OverrideId(1), OverrideId(5)]);
     let in_force = store.overrides().await.unwrap().into_iter().filter(|one| one.ended.is_none());
     assert_eq!(in_force.map(|one| one.id.0).collect::<Vec<_>>(), [1, 5]);

@@ -1,6 +1,6 @@
 //! Reading the journal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,8 +14,9 @@ use crate::domain::name::{
 };
 use crate::domain::outcome::{Reason, ReasonKind, RunOutcome};
 use crate::ports::store::{
-    AttemptRecord, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange, OpenRun,
-    Opening, Origin, Resolution, RunHead, RunRecord, StoreError, StoredConfig, Target, TargetRecord, Waiver,
+    AttemptRecord, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange,
+    OccurrenceKey, OpenRun, Opening, Origin, Resolution, RunHead, RunRecord, StoreError, StoredConfig,
+    Target, TargetRecord, Waiver,
 };
 
 /// What a row does not tell although it should.
@@ -175,6 +176,9 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
         let (rule, fingerprint) = (rule_name(&rule)?, row.try_get("fingerprint")?);
         marks.push(CoveredMark { rule, fingerprint, until, closes });
     }
+    // A number is never given again, even of a run that was forgotten.
+    let last_run = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'runs'");
+    let last_run = last_run.fetch_optional(&store.writer).await?;
     let last = sqlx::query(
         "SELECT coalesce(max(id), 0) AS last, coalesce(max(intended), 0) AS newest FROM attempts",
     )
@@ -202,11 +206,40 @@ async fn read_open_state(store: &SqliteStore) -> Result<Opening, Odd> {
         left_running: left_running(store).await?,
         runs: runs.into_values().collect(),
         marks,
+        last_run: last_run.map_or(Ok(0), |row| row.try_get("seq"))?,
         last_attempt: last.try_get("last")?,
         recent_attempts: recent_attempts?,
         unanswered: unanswered?,
         doubtful: doubtful(store).await?,
     })
+}
+
+pub(super) async fn claimed(
+    store: &SqliteStore,
+    occurrences: &[OccurrenceKey],
+) -> Result<BTreeSet<OccurrenceKey>, StoreError> {
+    if occurrences.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let key = |(rule, planned, action): &OccurrenceKey| (rule.to_string(), micros(*planned), action.word());
+    let keys: Vec<_> = occurrences.iter().map(key).collect();
+    let read = async {
+        let keys = serde_json::to_string(&keys).map_err(|error| odd(error.to_string()))?;
+        // The order of the tables matters: each occurrence is looked up in the index of claims.
+        let rows = sqlx::query(
+            "SELECT rule, planned, action FROM json_each(?1) CROSS JOIN runs ON rule = value->>0 AND planned = value->>1 \
+             AND action = value->>2 WHERE rule IS NOT NULL AND withdrawn IS NULL",
+        )
+        .bind(keys)
+        .fetch_all(&store.writer)
+        .await?;
+        let key = |row: &SqliteRow| {
+            let rule: String = row.try_get("rule")?;
+            Ok((rule_name(&rule)?, moment(row, "planned")?, action(row)?))
+        };
+        rows.iter().map(key).collect()
+    };
+    store.read(read.await)
 }
 
 async fn sizes(store: &SqliteStore) -> Result<BTreeMap<GroupName, usize>, Odd> {

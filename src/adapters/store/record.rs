@@ -6,10 +6,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Connection, Sqlite, Transaction};
 
 use super::{SqliteStore, overrides, rows};
-use crate::domain::name::{GroupName, RunId};
-use crate::ports::store::{
-    Addition, AttemptResult, Claim, ConfigText, MissedRange, Recorded, StoreError, Turn,
-};
+use crate::domain::name::GroupName;
+use crate::ports::store::{Addition, AttemptResult, Claim, ConfigText, MissedRange, StoreError, Turn};
 
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
@@ -62,25 +60,25 @@ impl SqliteStore {
 /// A deferred transaction could find the database locked halfway.
 pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 
-pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<Recorded, StoreError> {
+pub(super) async fn record(store: &SqliteStore, turn: &Turn) -> Result<(), StoreError> {
     if turn.is_empty() {
-        return Ok(Recorded::default());
+        return Ok(());
     }
     store.check_place()?;
     let mut connection = store.connection().await?;
     let recorded = async {
         let mut tx = connection.begin_with(BEGIN).await?;
-        let recorded = write(&mut tx, turn).await?;
+        write(&mut tx, turn).await?;
         tx.commit().await?;
-        Ok(recorded)
+        Ok(())
     };
     let recorded = recorded.await;
     store.settled(&mut connection, recorded)
 }
 
-async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
+async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), Failure> {
     let now = micros(turn.at.unwrap_or(Timestamp::UNIX_EPOCH));
-    let claimed = write_claims(tx, &turn.claims).await?;
+    write_claims(tx, &turn.claims).await?;
     for addition in &turn.additions {
         write_addition(tx, addition).await?;
     }
@@ -121,7 +119,7 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<Recorded, Failure> {
     for one in &turn.overrides_ended {
         overrides::end(tx, one).await?;
     }
-    Ok(Recorded { claimed })
+    Ok(())
 }
 
 pub(super) fn one_row(rows: u64, what: impl FnOnce() -> String) -> Result<(), Failure> {
@@ -132,15 +130,10 @@ pub(super) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
 }
 
-/// The numbers of the runs, in order; none for one whose occurrence is claimed already.
-async fn write_claims(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<Vec<Option<RunId>>, Failure> {
-    let claimed = rows::add_runs(tx, claims).await?;
-    let mut targets = Vec::new();
-    for (run, claim) in claimed.iter().zip(claims) {
-        targets.extend(run.iter().flat_map(|run| claim.targets.iter().map(|target| (*run, target))));
-    }
-    rows::add_targets(tx, &targets).await?;
-    Ok(claimed)
+async fn write_claims(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<(), Failure> {
+    rows::add_runs(tx, claims).await?;
+    let targets = claims.iter().flat_map(|claim| claim.targets.iter().map(|target| (claim.run, target)));
+    rows::add_targets(tx, &targets.collect::<Vec<_>>()).await
 }
 
 /// Names as a JSON list.

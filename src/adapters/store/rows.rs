@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use sqlx::Row;
 
 use super::record::{Failure, Tx, micros, names};
 use super::row;
@@ -33,6 +32,7 @@ fn all_rows(touched: u64, wanted: usize, what: impl FnOnce() -> String) -> Resul
 /// The columns of a run, in the order of [`ADD_RUNS`].
 #[derive(Serialize)]
 struct RunRow<'a>(
+    i64,
     Option<&'a str>,
     Option<&'a str>,
     Option<i64>,
@@ -50,10 +50,10 @@ struct RunRow<'a>(
     Option<i64>,
 );
 
-const ADD_RUNS: &str = "INSERT INTO runs (rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, empty, \
-     outcome, reason, ended) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, \
-     value->>9, value->>10, value->>11, value->>12, value->>13, value->>14 FROM json_each(?1) WHERE true \
-     ON CONFLICT (rule, planned, action) WHERE rule IS NOT NULL AND withdrawn IS NULL DO NOTHING RETURNING id, rule, planned, action";
+// One row for each occurrence, ever: the index refuses the second.
+const ADD_RUNS: &str = "INSERT INTO runs (id, rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, \
+     empty, outcome, reason, ended) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
+     value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15 FROM json_each(?1)";
 
 impl<'a> RunRow<'a> {
     fn new(claim: &'a Claim) -> Result<Self, Failure> {
@@ -66,6 +66,7 @@ impl<'a> RunRow<'a> {
         };
         let ended = claim.ended.as_ref();
         Ok(Self(
+            claim.run.0,
             rule,
             who,
             keep,
@@ -85,24 +86,10 @@ impl<'a> RunRow<'a> {
     }
 }
 
-/// Adds the runs of claims; the numbers in order, none for one whose occurrence is claimed already.
-pub(super) async fn add_runs(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<Vec<Option<RunId>>, Failure> {
-    // Only an occurrence tells which of several rows came back; what people ask for is told by being alone.
-    let size = if claims.iter().all(|claim| claim.head.origin.rule().is_some()) { ROWS_MAX } else { 1 };
-    let mut claimed = Vec::with_capacity(claims.len());
-    for some in claims.chunks(size) {
-        let rows: Vec<RunRow<'_>> = some.iter().map(RunRow::new).collect::<Result<_, _>>()?;
-        let added = sqlx::query(ADD_RUNS).bind(serde_json::to_string(&rows)?).fetch_all(&mut **tx).await?;
-        let mut numbers: BTreeMap<(Option<String>, i64, String), RunId> = BTreeMap::new();
-        for row in &added {
-            numbers.insert((row.try_get(1)?, row.try_get(2)?, row.try_get(3)?), RunId(row.try_get(0)?));
-        }
-        claimed.extend(rows.iter().map(|row| {
-            // An occurrence that stands here twice is claimed once.
-            numbers.remove(&(row.0.map(ToOwned::to_owned), row.5, row.3.to_owned()))
-        }));
-    }
-    Ok(claimed)
+pub(super) async fn add_runs(tx: &mut Tx<'_>, claims: &[Claim]) -> Result<(), Failure> {
+    let rows: Vec<RunRow<'_>> = claims.iter().map(RunRow::new).collect::<Result<_, _>>()?;
+    each(tx, ADD_RUNS, &rows).await?;
+    Ok(())
 }
 
 pub(super) async fn add_targets(tx: &mut Tx<'_>, targets: &[(RunId, &Target)]) -> Result<(), Failure> {

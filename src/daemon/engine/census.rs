@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 
 use super::{Engine, Freshness};
 use crate::daemon::account::Proof;
-use crate::daemon::book::{Book, Draft};
+use crate::daemon::book::Book;
 use crate::daemon::dispatch::Alarm;
+use crate::daemon::draft::Draft;
 use crate::daemon::listing;
 use crate::domain::breaker::Breaker;
 use crate::domain::group::Group;

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::{Cause, Engine, Phase, Reload, config_text};
 use crate::daemon::account::Proof;
-use crate::daemon::book::Draft;
 use crate::daemon::claims;
+use crate::daemon::draft::Draft;
 use crate::daemon::lines::Line;
 use crate::daemon::reload::switch;
 use crate::daemon::{overrides, view};

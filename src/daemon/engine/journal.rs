@@ -1,9 +1,11 @@
 //! The engine and its journal: what is decided is recorded before anything is done, and a journal in trouble stops everything.
 
+use std::collections::BTreeSet;
+
 use super::{Engine, EngineError, Phase, STORE_RETRY};
 use crate::daemon::absence::Absence;
-use crate::daemon::book::Draft;
 use crate::daemon::claims;
+use crate::daemon::draft::Draft;
 use crate::daemon::lines::{self, Line};
 use crate::daemon::measure::measure;
 use crate::daemon::view;
@@ -26,25 +28,16 @@ pub(super) fn say_unfinished(runs: usize) {
 impl Engine {
     /// Records a draft. A journal that cannot be written stops everything until it can.
     pub(super) async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
-        let commands = draft.turn.claims.iter().any(|claim| claims::rule_of(&claim.head).is_none());
-        let mut retried = false;
-        let recorded = loop {
+        // A commit that failed may have arrived all the same. Then the second one is in conflict with it, and whoever begins again
+        // begins from the journal.
+        loop {
             match self.parts.store.record(&draft.turn).await {
-                // A commit that failed may have arrived all the same: only the journal knows, so begin again from it.
-                Ok(recorded) if retried && (commands || recorded.claimed.contains(&None)) => {
-                    let what = "a turn was recorded again after a failure, and what came of the first time is not known";
-                    return Err(StoreError::Conflict { what: what.into() }.into());
-                }
-                Ok(recorded) => break recorded,
-                Err(StoreError::Unusable { journal, what }) => {
-                    retried = true;
-                    self.wait_for_journal(journal, what).await?;
-                }
+                Ok(()) => break,
+                Err(StoreError::Unusable { journal, what }) => self.wait_for_journal(journal, what).await?,
                 Err(conflict) => return Err(conflict.into()),
             }
-        };
+        }
         self.journal_is_fine();
-        claims::claimed(&mut self.book, draft, &recorded);
         self.claims_seen |= !draft.command_runs.is_empty();
         // What was seen comes before what is asked because of it.
         draft.lines.sort_by_key(|line| matches!(line, Line::Asked { .. }));
@@ -54,6 +47,25 @@ impl Engine {
             self.parts.notifier.tell(&notice);
         }
         draft.turn = Turn::default();
+        Ok(())
+    }
+
+    /// Turns what begins in this turn into runs, without occurrences that have one already.
+    pub(super) async fn take_up(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
+        let occurrences = claims::occurrences(draft);
+        let before = match occurrences.is_empty() {
+            true => BTreeSet::new(),
+            false => loop {
+                match self.parts.store.claimed(&occurrences).await {
+                    Ok(before) => break before,
+                    Err(StoreError::Unusable { journal, what }) => {
+                        self.wait_for_journal(journal, what).await?;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            },
+        };
+        claims::take_up(&mut self.book, draft, before);
         Ok(())
     }
 

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Engine, Mode, Phase, SWEEP_MISSING_AFTER};
 use crate::daemon::absence::Absence;
-use crate::daemon::book::Draft;
+use crate::daemon::draft::Draft;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::target::Event;
 use crate::ports::clock::Reading;
