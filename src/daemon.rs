@@ -34,3 +34,4 @@ mod summary;
 pub mod systemd;
 mod trust;
 pub mod view;
+mod warm;

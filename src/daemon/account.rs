@@ -65,6 +65,8 @@ pub(super) struct AccountState {
     pub(super) accepted: Option<Timestamp>,
     /// The cloud's clock minus this machine's, as its last answer with a date told.
     pub(super) difference: Option<SignedDuration>,
+    /// When it last answered something, or was greeted since something is due soon: its connection is open for a while.
+    pub(super) talked: Timestamp,
     /// The trouble that people were told of, and what shows that it has passed.
     pub(super) told: Option<(Reason, Proof)>,
 }
@@ -90,6 +92,7 @@ impl AccountState {
             careful: None,
             accepted: None,
             difference: None,
+            talked: Timestamp::UNIX_EPOCH,
             told: None,
         }
     }
@@ -118,12 +121,20 @@ impl AccountState {
         for at in [&mut self.look_after, &mut self.list_after, &mut self.find_own_after] {
             *at = shifted(*at, by);
         }
+        self.talked = shifted(self.talked, by);
         self.careful = self.careful.map(|at| shifted(at, by));
         self.accepted = self.accepted.map(|at| shifted(at, by));
     }
 }
 
 impl Book {
+    /// Notes that an account has answered.
+    pub(super) fn talked(&mut self, account: &AccountName, now: Timestamp) {
+        if let Some(state) = self.accounts.get_mut(account) {
+            state.talked = now;
+        }
+    }
+
     /// Takes new accounts over, or new keys of known ones.
     pub(super) fn take_accounts(&mut self, lines: BTreeMap<AccountName, AccountLine>) {
         for (name, line) in lines {

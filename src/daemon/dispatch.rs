@@ -13,6 +13,7 @@ use super::gates::hold_and_free;
 use super::groups::own_server;
 use super::lines::Line;
 use super::listing;
+use super::warm::warm;
 use crate::domain::budget::Turn;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
@@ -68,7 +69,6 @@ pub(super) enum Act {
     },
     Greet {
         account: AccountName,
-        epoch: u64,
     },
 }
 
@@ -135,6 +135,7 @@ pub(super) fn dispatch(book: &mut Book, draft: &mut Draft, alarm: &mut Alarm) ->
         list(book, draft.now, &account, wanted, alarm, &mut acts);
     }
     acts.extend(book.probes.due(draft.now, alarm));
+    acts.extend(warm(book, draft.now, alarm));
     acts
 }
 

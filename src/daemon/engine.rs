@@ -487,8 +487,7 @@ impl Engine {
     fn greet_if_wanted(&mut self, acts: &mut Vec<Act>) {
         let held = self.watch.wants_to_ask(self.parts.clock.read());
         if held || std::mem::take(&mut self.greet) {
-            let epoch = self.watch.epoch();
-            acts.extend(self.book.accounts.keys().cloned().map(|account| Act::Greet { account, epoch }));
+            acts.extend(self.book.accounts.keys().cloned().map(|account| Act::Greet { account }));
         }
     }
 
@@ -505,7 +504,7 @@ impl Engine {
                 | Act::Look { account, .. }
                 | Act::List { account, .. }
                 | Act::FindOwn { account }
-                | Act::Greet { account, .. } => account,
+                | Act::Greet { account } => account,
             };
             let Some(state) = self.book.accounts.get(account) else {
                 continue;
@@ -530,7 +529,8 @@ impl Engine {
                 Act::FindOwn { .. } => {
                     self.tasks.spawn_on(talk.find_own(Arc::clone(&self.parts.host)), io);
                 }
-                Act::Greet { epoch, .. } => {
+                Act::Greet { .. } => {
+                    let epoch = self.watch.epoch();
                     self.tasks.spawn_on(talk.greet(epoch), io);
                 }
                 Act::Probe { .. } => {}

@@ -52,3 +52,22 @@ async fn a_daemon_that_starts_just_before_something_is_due_raises_no_alarm_about
         assert!(world.notices().is_empty(), "{begins}: {:?}", world.notices());
     }
 }
+
+#[tokio::test]
+async fn an_account_is_greeted_shortly_before_something_is_due_so_that_its_connection_is_open() {
+    let greeted = async |planned: Vec<(&str, Input)>| {
+        let rules = "[rules.morning]\ncron = \"0,1 9 * * *\"\nstart = [\"web\"]\n[rules.also]\ncron = \"0 9 * * *\"\nstart = [\"db\"]\n";
+        let mut world = World::at("2026-11-23T08:50:00Z").with(rules);
+        let planned = planned.into_iter().map(|(at, input)| (at.parse().unwrap(), input));
+        world.change(|outside| outside.planned.extend(planned));
+        world.run(900).await;
+        let outside = world.outside.lock().unwrap();
+        // The first one is that of the start.
+        outside.greeted.iter().skip(1).map(|at| at.strftime("%H:%M:%S").to_string()).collect::<Vec<_>>()
+    };
+
+    assert_eq!(greeted(vec![]).await, ["08:59:57", "09:00:57"]);
+    // Whoever has answered a moment ago is not greeted again.
+    let checked = vec![("2026-11-23T08:59:50Z", Input::CheckAccounts)];
+    assert_eq!(greeted(checked).await, ["08:59:50", "09:00:57"]);
+}

@@ -208,10 +208,12 @@ impl Cloud for Sky {
     }
 
     async fn greet(&self) -> Exchange<Result<(), ReadError>> {
-        let outside = self.outside.lock().unwrap();
+        let mut outside = self.outside.lock().unwrap();
         if let Some(error) = self.failure(&outside) {
             return Exchange { result: Err(error), clock: ClockVerdict::Unheard };
         }
+        let now = outside.wall;
+        outside.greeted.push(now);
         Exchange { result: Ok(()), clock: ClockVerdict::Differs(outside.difference) }
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Outside {
     /// What the journal's file is to fail with, and the requests that were seen while it did.
     pub(crate) store_fails: bool,
     pub(crate) turns: usize,
+    /// When accounts were greeted.
+    pub(crate) greeted: Vec<Timestamp>,
     /// What each commit held: how many claims, and how many intents.
     pub(crate) commits: Vec<(usize, usize)>,
     /// The engine is told to end when the clock would pass this moment.
@@ -107,6 +109,7 @@ impl World {
             korean: Vec::new(),
             store_fails: false,
             turns: 0,
+            greeted: Vec::new(),
             commits: Vec::new(),
             until: wall,
         };

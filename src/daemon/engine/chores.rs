@@ -58,6 +58,9 @@ impl Engine {
             Some(ReadTrouble::Odd) => "odd",
         };
         self.parts.meter.note(Happening::Read { operation, result });
+        if failed.is_none() {
+            self.book.talked(account, self.parts.clock.now());
+        }
         if let (Some(ClockVerdict::Differs(difference)), Some(state)) =
             (clock, self.book.accounts.get_mut(account))
         {

@@ -86,6 +86,9 @@ impl Engine {
             return;
         };
         let answer = &exchange.result;
+        if matches!(answer, Answer::Accepted { .. } | Answer::Refused(_)) {
+            self.book.talked(&account, draft.now);
+        }
         draft.lines.push(Line::Answered { attempt, action: open.action, answer: answer.clone() });
         if !(is_planted(Bug::ResultLost) && matches!(answer, Answer::Refused(_))) {
             draft.turn.results.push(result_of(attempt, answer));
