@@ -5,6 +5,7 @@ mod ics;
 mod table;
 mod week;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -16,6 +17,7 @@ use super::exit::Exit;
 use super::{Common, ask, load, pause, show};
 use crate::adapters::clock::SystemClock;
 use crate::daemon::view::{self, PlanLines};
+use crate::domain::name::RuleName;
 use crate::domain::plan::{Explained, explained_first};
 use crate::domain::rule::Rule;
 use crate::domain::schedule::Fate;
@@ -115,8 +117,10 @@ pub(super) fn main(common: &Common, options: &Options) -> anyhow::Result<Exit> {
     if found.is_empty() {
         show::word("nothing is planned in this time");
     }
-    table::print(&found, &settings, &lines, &overrides, &zone);
-    say_what_marks_mean(&found, &lines);
+    // Hashed, since a year has half a million lines.
+    let planned: HashSet<&RuleName> = found.iter().map(|line| &line.occurrence.rule).collect();
+    table::print(&found, &planned, (&settings, &overrides), &lines, &zone);
+    say_what_marks_mean(&found, &planned, &lines);
     say_what_is_off(&rules);
     Ok(Exit::Done)
 }
@@ -149,11 +153,10 @@ fn stretch(options: &Options, zone: &TimeZone, now: Timestamp) -> anyhow::Result
     Ok(Stretch { from, to })
 }
 
-fn say_what_marks_mean(found: &[Explained], lines: &PlanLines<'_>) {
-    let is_open = |line: &Explained| {
-        lines.of(&line.occurrence.rule).is_some_and(|facts| facts.servers.to_string().contains('+'))
-    };
-    if found.iter().any(is_open) {
+fn say_what_marks_mean(found: &[Explained], rules: &HashSet<&RuleName>, lines: &PlanLines<'_>) {
+    let is_open =
+        |rule: &&RuleName| lines.of(rule).is_some_and(|facts| facts.servers.to_string().contains('+'));
+    if rules.iter().any(is_open) {
         show::word("+: and those that selectors choose when it is due; see `sunup groups`");
     }
     if found.iter().any(|line| matches!(line.fate, Fate::Struck(_))) {

@@ -268,6 +268,12 @@ impl Override {
 pub struct Overrides(Vec<Override>);
 
 impl Overrides {
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Overrides in any order.
     #[must_use]
     pub fn new(mut known: Vec<Override>) -> Self {
@@ -358,6 +364,9 @@ impl Overrides {
 
     /// Strikes what overrides hold back out of lines of a plan.
     pub fn strike<'r>(&self, lines: &mut [Explained], rule_of: impl Fn(&RuleName) -> Option<&'r Rule>) {
+        if self.is_empty() {
+            return;
+        }
         for line in lines.iter_mut().filter(|line| line.fate.happens()) {
             let Some(rule) = rule_of(&line.occurrence.rule) else { continue };
             if let Some(one) = self.of_rule(rule, line.occurrence.due) {

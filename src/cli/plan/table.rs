@@ -1,6 +1,7 @@
 //! The plan as a table, one heading for each day; what does not happen is struck, with the reason.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
@@ -21,6 +22,8 @@ const HEAD: [&str; 6] = ["TIME", "ZONE", "ACTION", "GROUPS", "SERVERS", "RULE"];
 const TIME_WIDTH: usize = 8;
 /// The width of ` 08:50:00 Mon 23`.
 const CLOCK_WIDTH: usize = 16;
+/// The width of `ACTION`.
+const ACTION_WIDTH: usize = 6;
 const STRUCK: anstyle::Style = anstyle::Style::new().strikethrough().dimmed();
 const DAY: anstyle::Style = anstyle::Style::new().bold();
 
@@ -31,15 +34,16 @@ const WORK_MAX: usize = 300_000;
 
 pub(super) fn print(
     found: &[Explained],
-    settings: &Settings,
+    rules: &HashSet<&RuleName>,
+    (settings, overrides): (&Settings, &Overrides),
     lines: &PlanLines<'_>,
-    overrides: &Overrides,
     main: &TimeZone,
 ) {
     if found.is_empty() {
         return;
     }
-    let widths = widths(found, lines, main);
+    let widths = widths(rules, lines, main);
+    let columns = columns(rules, lines, main, &widths);
     let head = format!("  {}", joined(&HEAD, &widths));
     let mut day = Date::MIN;
     let mut notes = Notes::new(settings, overrides, found.len());
@@ -53,19 +57,17 @@ pub(super) fn print(
         }
         let note = held_back(line, settings, overrides);
         let note = note.or_else(|| notes.left_up(line)).or_else(|| planned_at(line, lines));
-        out.push(row(line, lines, wall, main, &widths, note));
+        out.extend(columns.get(&line.occurrence.rule).map(|columns| row(line, columns, wall, note)));
         out
     });
     show::lines(std::iter::once(head).chain(body));
 }
 
 /// How wide each column must be. All but the time are the same for every line of a rule.
-fn widths(found: &[Explained], lines: &PlanLines<'_>, main: &TimeZone) -> [usize; 6] {
+fn widths(rules: &HashSet<&RuleName>, lines: &PlanLines<'_>, main: &TimeZone) -> [usize; 6] {
     let mut widths = HEAD.map(show::width);
-    let mut known: BTreeSet<&RuleName> = BTreeSet::new();
-    for line in found {
-        let rule = &line.occurrence.rule;
-        let Some(facts) = lines.of(rule).filter(|_| known.insert(rule)) else { continue };
+    for rule in rules {
+        let Some(facts) = lines.of(rule) else { continue };
         let clock = if facts.zone == main { 0 } else { CLOCK_WIDTH };
         let zone = show::width(facts.zone.iana_name().unwrap_or("UTC")) + clock;
         let (groups, servers) =
@@ -78,6 +80,35 @@ fn widths(found: &[Explained], lines: &PlanLines<'_>, main: &TimeZone) -> [usize
     widths
 }
 
+/// What stands in each line of a rule, made once: a year has half a million lines.
+struct Columns<'a> {
+    /// Its zone's name, and the zone itself where it is not the one by which days are told.
+    zone: (String, Option<&'a TimeZone>),
+    zone_width: usize,
+    /// What follows the action.
+    rest: String,
+}
+
+fn columns<'a>(
+    rules: &HashSet<&'a RuleName>,
+    lines: &PlanLines<'a>,
+    main: &TimeZone,
+    widths: &[usize; 6],
+) -> HashMap<&'a RuleName, Columns<'a>> {
+    let [_, zone_width, _, groups_width, servers_width, _] = *widths;
+    let of = |rule: &&'a RuleName| {
+        let facts = lines.of(rule)?;
+        let name = facts.zone.iana_name().unwrap_or("UTC");
+        let own = (facts.zone != main).then_some(facts.zone);
+        let name = if own.is_some() { name.to_owned() } else { show::padded(name, zone_width) };
+        let groups = show::padded(&facts.groups.join(", "), groups_width);
+        let servers = show::padded(&facts.servers.to_string(), servers_width);
+        let rest = format!("{groups}  {servers}  {rule}");
+        Some((*rule, Columns { zone: (name, own), zone_width, rest }))
+    };
+    rules.iter().filter_map(of).collect()
+}
+
 fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
     let padded: Vec<String> =
         cells.iter().zip(widths).map(|(cell, width)| show::padded(cell, *width)).collect();
@@ -86,6 +117,9 @@ fn joined(cells: &[&str; 6], widths: &[usize; 6]) -> String {
 
 /// Those of a rule's groups that a person paused, where others are not, and what people keep as it is.
 fn held_back(line: &Explained, settings: &Settings, overrides: &Overrides) -> Option<String> {
+    if overrides.is_empty() {
+        return None;
+    }
     let rule = settings.rules.get(&line.occurrence.rule)?;
     let (due, action) = (line.occurrence.due, line.occurrence.action);
     let kept = overrides
@@ -100,7 +134,10 @@ fn held_back(line: &Explained, settings: &Settings, overrides: &Overrides) -> Op
 /// The planned moment of what jitter makes due later.
 fn planned_at(line: &Explained, lines: &PlanLines<'_>) -> Option<String> {
     let occurrence = &line.occurrence;
-    let zone = lines.of(&occurrence.rule).filter(|_| occurrence.due != occurrence.planned)?.zone;
+    if occurrence.due == occurrence.planned {
+        return None;
+    }
+    let zone = lines.of(&occurrence.rule)?.zone;
     Some(format!("planned {}", zone.to_datetime(occurrence.planned).strftime("%H:%M:%S")))
 }
 
@@ -130,6 +167,9 @@ impl<'a> Notes<'a> {
 
     /// The servers that a closing edge leaves up, since the hours of other rules want them.
     fn left_up(&mut self, line: &Explained) -> Option<String> {
+        if self.budget == 0 {
+            return None;
+        }
         let occurrence = &line.occurrence;
         let rule = self.settings.rules.get(&occurrence.rule)?;
         let is_edge = matches!(rule.schedule.when, When::Hours(_)) && occurrence.action == Action::Stop;
@@ -156,31 +196,25 @@ impl<'a> Notes<'a> {
     }
 }
 
-fn row(
-    line: &Explained,
-    lines: &PlanLines<'_>,
-    day: DateTime,
-    main: &TimeZone,
-    widths: &[usize; 6],
-    note: Option<String>,
-) -> String {
+fn row(line: &Explained, columns: &Columns<'_>, day: DateTime, note: Option<String>) -> String {
     let occurrence = &line.occurrence;
-    let Some(facts) = lines.of(&occurrence.rule) else { return String::new() };
     let (hour, minute, second) = (day.hour(), day.minute(), day.second());
-    let time = format!("{hour:02}:{minute:02}:{second:02}");
-    let mut zone = facts.zone.iana_name().unwrap_or("UTC").to_owned();
-    // A rule with a zone of its own also says what clocks show there.
-    if facts.zone != main {
-        let wall = facts.zone.to_datetime(occurrence.due);
-        let form = if wall.date() == day.date() { " %H:%M:%S" } else { " %H:%M:%S %a %-d" };
-        zone.push_str(&wall.strftime(form).to_string());
-    }
-    let (groups, servers) = (facts.groups.join(", "), facts.servers.to_string());
-    let cells = [&time, &zone, occurrence.action.word(), &groups, &servers, occurrence.rule.as_str()];
-    let cells = joined(&cells, widths);
-    match &line.fate {
-        Fate::Due => note.map_or_else(|| format!("  {cells}"), |note| format!("  {cells}  {note}")),
-        Fate::Moved(moved) => format!("~ {cells}  {moved}"),
-        Fate::Struck(cause) => format!("x {STRUCK}{cells}{STRUCK:#}  skipped: {cause}"),
+    let zone = match &columns.zone {
+        (name, None) => Cow::Borrowed(name),
+        // A rule with a zone of its own also says what clocks show there.
+        (name, Some(zone)) => {
+            let wall = zone.to_datetime(occurrence.due);
+            let form = if wall.date() == day.date() { " %H:%M:%S" } else { " %H:%M:%S %a %-d" };
+            Cow::Owned(show::padded(&format!("{name}{}", wall.strftime(form)), columns.zone_width))
+        }
+    };
+    let action = occurrence.action.word();
+    let cells =
+        format_args!("{hour:02}:{minute:02}:{second:02}  {zone}  {action:<ACTION_WIDTH$}  {}", columns.rest);
+    match (&line.fate, note) {
+        (Fate::Due, None) => format!("  {cells}"),
+        (Fate::Due, Some(note)) => format!("  {cells}  {note}"),
+        (Fate::Moved(moved), _) => format!("~ {cells}  {moved}"),
+        (Fate::Struck(cause), _) => format!("x {STRUCK}{cells}{STRUCK:#}  skipped: {cause}"),
     }
 }
