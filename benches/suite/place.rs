@@ -147,10 +147,16 @@ impl Place {
     }
 }
 
+/// The unit by which the program is mostly run.
+const UNIT: &str = include_str!("../../systemd/sunup.service");
+
+/// The program as the unit starts it.
 fn program(folder: &tempfile::TempDir) -> Command {
+    let given = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let given = given.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
     let mut command = Command::new(env!("CARGO_BIN_EXE_sunup"));
     command.env("STATE_DIRECTORY", folder.path()).env("RUNTIME_DIRECTORY", folder.path());
-    command.stdin(Stdio::null());
+    command.stdin(Stdio::null()).envs(given);
     command
 }
 

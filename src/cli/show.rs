@@ -101,9 +101,15 @@ pub(super) fn trimmed(table: &Table) -> String {
 
 /// Prints many lines of a result, and flushes once. A reader that went away (`| head`) is no error.
 pub(super) fn lines(lines: impl IntoIterator<Item = String>) {
-    let mut out = std::io::BufWriter::with_capacity(64 * 1024, anstream::stdout().lock());
+    let is_styled = anstream::stdout().current_choice() != anstream::ColorChoice::Never;
+    let mut out = std::io::BufWriter::with_capacity(64 * 1024, std::io::stdout().lock());
     for line in lines {
-        if writeln!(out, "{line}").is_err() {
+        // Few of many lines have styles: taking them out of each costs as much as making it.
+        let written = match is_styled || !line.contains('\u{1b}') {
+            true => writeln!(out, "{line}"),
+            false => writeln!(out, "{}", anstream::adapter::strip_str(&line)),
+        };
+        if written.is_err() {
             return;
         }
     }
