@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod check;
 mod client;
+#[cfg(feature = "sandbox")]
 mod demo;
 mod doctor;
 mod dry;
@@ -26,6 +27,7 @@ mod plan;
 mod reload;
 mod renew;
 mod run;
+#[cfg(feature = "sandbox")]
 mod sandbox;
 mod schema;
 mod show;
@@ -77,8 +79,10 @@ struct Common {
 enum Command {
     /// Run the daemon
     Run(run::Options),
+    #[cfg(feature = "sandbox")]
     /// Watch the daemon at work against the sandbox; needs nothing
     Demo(demo::Options),
+    #[cfg(feature = "sandbox")]
     /// Serve an imitation of the NCP API to rehearse with
     Sandbox(sandbox::Options),
     /// Write a first configuration, from the servers that the account has
@@ -136,7 +140,9 @@ pub fn main() -> ExitCode {
     }
     let done = match cli.command {
         Command::Run(options) => run::main(&cli.common, &options),
+        #[cfg(feature = "sandbox")]
         Command::Demo(options) => demo::main(&options),
+        #[cfg(feature = "sandbox")]
         Command::Sandbox(options) => sandbox::main(&options),
         Command::Init(options) => init::main(&cli.common, &options),
         Command::Check(options) => check::main(&cli.common, &options),

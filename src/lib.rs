@@ -10,5 +10,6 @@ pub mod domain;
 pub mod http;
 pub mod planted;
 pub mod ports;
+#[cfg(feature = "sandbox")]
 pub mod sandbox;
 pub mod settings;

@@ -7,30 +7,44 @@ use crate::figures::{Figures, Goal};
 use crate::lateness::CHILD;
 use crate::place::{Ended, Failure, Place, pause, used};
 
+/// So long after a start its memory is looked at.
+const SETTLED: Duration = Duration::from_secs(10);
 /// So long nothing happens.
 const WATCHED: Duration = Duration::from_secs(60);
 
-pub(crate) fn measure(figures: &mut Figures, _: usize) -> Result<(), Failure> {
+pub(crate) fn measure(figures: &mut Figures, runs: usize) -> Result<(), Failure> {
     for (rules, most) in [(10, 16.0), (10_000, 64.0)] {
         let place = Place::new(1, "1s..1s")?;
         place.configure(&daily(rules))?;
+        let memory: Result<Vec<f64>, Failure> = (0..runs.max(1))
+            .map(|_| {
+                let (daemon, _) = place.daemon()?;
+                pause(SETTLED);
+                Ok(used(&daemon)?.memory.0)
+            })
+            .collect();
+        figures.note(format!("daemon, {rules} rules: memory"), "MiB", &memory?, Goal::AtMost(most));
         let (daemon, _) = place.daemon()?;
-        note(figures, &format!("daemon, {rules} rules"), &daemon, Goal::AtMost(most))?;
+        watch(figures, &format!("daemon, {rules} rules"), &daemon)?;
     }
     let place = Place::new(1, "1s..1s")?;
     let mut child = Command::new(std::env::current_exe()?);
     // Its job of each second is the least that shows that it is at work.
     let child = Ended(child.args([CHILD, &place.endpoint, "10"]).stdin(Stdio::null()).spawn()?);
-    note(figures, "bare tokio-cron-scheduler, 10 jobs, one each second", &child, Goal::None)
+    let what = "bare tokio-cron-scheduler, 10 jobs, one each second";
+    watch(figures, what, &child)?;
+    figures.note(format!("{what}: memory"), "MiB", &[used(&child)?.memory.0], Goal::None);
+    Ok(())
 }
 
-fn note(figures: &mut Figures, what: &str, process: &Ended, memory: Goal) -> Result<(), Failure> {
-    pause(Duration::from_secs(5));
+/// What a process does while nothing is due.
+fn watch(figures: &mut Figures, what: &str, process: &Ended) -> Result<(), Failure> {
+    pause(SETTLED);
     let before = used(process)?;
     pause(WATCHED);
     let after = used(process)?;
-    figures.note(format!("{what}: memory"), "MiB", &[after.memory.0], memory);
-    figures.note(format!("{what}: CPU"), "ms/min", &[(after.cpu - before.cpu) * 1000.0], Goal::None);
+    // The watched minute, sixty times.
+    figures.note(format!("{what}: CPU"), "s an hour", &[(after.cpu - before.cpu) * 60.0], Goal::None);
     figures.note(format!("{what}: wake-ups"), "a minute", &[after.switches - before.switches], Goal::None);
     Ok(())
 }

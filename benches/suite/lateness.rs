@@ -58,7 +58,7 @@ pub(crate) fn measure(figures: &mut Figures, runs: usize) -> Result<(), Failure>
         case("1,000 rules, 10 due together", 990, 10, few, none),
         case("1,000 rules, 100 due together", 900, 100, few, none),
         case("1,000 rules due together", 0, 1000, few, crowd),
-        case("10,000 rules due together", 0, 10_000, 1, none),
+        case("10,000 rules due together", 0, 10_000, few, none),
     ] {
         let late = ours_late(&case)?;
         let early = late.iter().filter(|late| **late < 0.0).count();
@@ -116,7 +116,7 @@ fn ours_late(case: &Case) -> Result<Vec<f64>, Failure> {
     let servers = case.together * case.moments;
     let place = Place::new(servers, "1s..1s")?;
     // Time to read so many servers before, and to finish with one crowd before the next comes.
-    let apart = if case.together > 1 { 4 } else { 1 };
+    let apart = if case.together > 1 { 4 + i64::try_from(case.together / 1000)? } else { 1 };
     let first = second_in(8 + i64::try_from((servers + case.idle) / 1000)?)?;
     let (mut text, due) = rules(case, first, apart);
     if case.slow_clients > 0 {

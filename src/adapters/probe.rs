@@ -1,6 +1,7 @@
 //! Probes over TCP and HTTP: no redirects, no proxies, no secrets.
 
 use std::io::ErrorKind;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,26 +11,31 @@ use crate::domain::probe::{Probe, Probed};
 use crate::ports::prober::Prober;
 
 /// Asks over the network of this machine.
+///
+/// Its HTTP client is made at the first HTTP probe: the root certificates that it holds weigh half a megabyte. One that cannot be made
+/// does not fail here: each HTTP probe then says so.
+#[derive(Default)]
 pub struct NetworkProber {
-    http: Result<reqwest::Client, String>,
+    http: OnceLock<Result<reqwest::Client, String>>,
 }
 
 impl NetworkProber {
-    /// A prober. A client that cannot be made does not fail here: each HTTP probe then says so.
-    #[must_use]
-    pub fn new() -> Self {
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("sunup/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .pool_max_idle_per_host(0)
-            .no_proxy()
-            .build();
-        Self { http: http.map_err(|error| error.to_string()) }
+    fn client(&self) -> Result<&reqwest::Client, &String> {
+        let make = || {
+            let client = reqwest::Client::builder()
+                .user_agent(concat!("sunup/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .pool_max_idle_per_host(0)
+                .no_proxy()
+                .build();
+            client.map_err(|error| error.to_string())
+        };
+        self.http.get_or_init(make).as_ref()
     }
 
     async fn http(&self, url: &str, status: u16, limit: Duration) -> Probed {
-        let http = match &self.http {
+        let http = match self.client() {
             Ok(http) => http,
             Err(problem) => return Probed::Unclear(problem.clone()),
         };
@@ -39,12 +45,6 @@ impl NetworkProber {
             Err(error) if error.is_connect() => Probed::Unclear("no connection".into()),
             Err(_) => Probed::Unclear("no answer that could be read".into()),
         }
-    }
-}
-
-impl Default for NetworkProber {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn host(setup: Setup) -> anyhow::Result<Hosted> {
         store: setup.store,
         notifier: setup.notifier,
         meter: setup.meter,
-        prober: Arc::new(NetworkProber::new()),
+        prober: Arc::new(NetworkProber::default()),
         host: Arc::new(Machine),
         io: Handle::current(),
         inputs: receiver,
