@@ -37,6 +37,9 @@ struct Wanted {
     /// How often each thing is measured.
     #[arg(long, value_name = "N", default_value_t = 5)]
     runs: usize,
+    /// The program to measure; the one that Cargo built beside this if none is named.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Where the figures go as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,7 +58,10 @@ fn main() -> Result<(), Failure> {
     {
         return lateness::child(rest);
     }
-    let Wanted { sections, runs, json, plots, .. } = Wanted::parse();
+    let Wanted { sections, runs, program, json, plots, .. } = Wanted::parse();
+    if let Some(program) = program {
+        place::measure(program);
+    }
     let mut figures = Figures::default();
     for (name, measure) in SECTIONS {
         if sections.is_empty() || sections.iter().any(|section| section == name) {

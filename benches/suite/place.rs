@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -150,11 +151,19 @@ impl Place {
 /// The unit by which the program is mostly run.
 const UNIT: &str = include_str!("../../systemd/sunup.service");
 
+/// The program that is measured, where it is another than the one that Cargo built.
+static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+
+/// Measures this program from now on.
+pub(crate) fn measure(program: PathBuf) {
+    let _ = PROGRAM.set(program);
+}
+
 /// The program as the unit starts it.
 fn program(folder: &tempfile::TempDir) -> Command {
     let given = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
     let given = given.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sunup"));
+    let mut command = Command::new(PROGRAM.get_or_init(|| env!("CARGO_BIN_EXE_sunup").into()));
     command.env("STATE_DIRECTORY", folder.path()).env("RUNTIME_DIRECTORY", folder.path());
     command.stdin(Stdio::null()).envs(given);
     command
