@@ -91,7 +91,7 @@ pub(super) struct Book {
     pub(super) sights: BTreeMap<ServerId, (Sight, Option<Traits>)>,
     /// What lists have shown of groups that need one.
     pub(super) resolved: BTreeMap<GroupName, Resolved>,
-    pub(super) roster: Roster,
+    pub(super) roster: Arc<Roster>,
     pub(super) order: Order,
     /// Servers whose groups contradict each other, in words.
     pub(super) contradictions: Vec<String>,
@@ -145,7 +145,7 @@ impl Book {
                 *last = target.progress.first_asked.map_or(*last, |asked| asked.max(*last));
             }
         }
-        let roster = settings.roster();
+        let roster = Arc::new(settings.roster());
         let order = Order::new(&settings.groups, &roster);
         Self {
             settings,
@@ -281,7 +281,7 @@ impl Book {
     /// Works out again who belongs where, and who waits for whom.
     pub(super) fn regroup(&mut self) {
         self.resolved.retain(|group, _| self.settings.groups.contains_key(group));
-        self.roster = Roster::new(&self.settings.groups, &self.resolved);
+        self.roster = Arc::new(Roster::new(&self.settings.groups, &self.resolved));
         self.order = Order::new(&self.settings.groups, &self.roster);
         self.contradictions = self.order.contradictions(&self.roster);
     }

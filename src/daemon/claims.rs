@@ -260,7 +260,7 @@ fn claim_wishes(book: &mut Book, draft: &mut Draft, wishes: Vec<Wanted<'_>>, abs
     if wishes.is_empty() {
         return;
     }
-    let (settings, roster) = (Arc::clone(&book.settings), book.roster.clone());
+    let (settings, roster) = (Arc::clone(&book.settings), Arc::clone(&book.roster));
     let known = book.overrides.clone();
     let mut open_hours = OpenHoursAt::new(&settings, &roster, &known);
     let mut wanted: BTreeMap<ServerId, (Action, String)> = BTreeMap::new();

@@ -100,6 +100,11 @@ pub(super) fn next_look(book: &Book, now: Timestamp) -> Timestamp {
 /// The servers that are looked at for what comes, and what they tell is told once they have been seen.
 pub(super) fn look_ahead(book: &mut Book, draft: &mut Draft) -> Looks {
     let mut looks = Looks::new();
+    // What is due goes out first; the turn that follows at once looks ahead.
+    if !draft.turn.claims.is_empty() {
+        looks.wake_at(draft.now);
+        return looks;
+    }
     looks.wake_at(next_look(book, draft.now));
     let now = draft.now;
     let mut ready = Vec::new();
