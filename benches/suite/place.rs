@@ -110,7 +110,8 @@ impl Place {
     pub(crate) fn daemon(&self) -> Result<(Ended, f64), Failure> {
         let log = self.at("log");
         let began = Watch::start();
-        let mut daemon = Ended(self.command(&["run"]).stderr(Stdio::from(fs::File::create(&log)?)).spawn()?);
+        let mut daemon =
+            Ended(self.command(&["run"]).envs(given()).stderr(Stdio::from(fs::File::create(&log)?)).spawn()?);
         until("the daemon is up", || {
             let is_up = fs::read_to_string(&log).ok()?.contains("rules are in force");
             (is_up || daemon.0.try_wait().ok()?.is_some()).then_some(())
@@ -159,13 +160,16 @@ pub(crate) fn measure(program: PathBuf) {
     let _ = PROGRAM.set(program);
 }
 
-/// The program as the unit starts it.
-fn program(folder: &tempfile::TempDir) -> Command {
+/// What the unit gives to the daemon's environment.
+fn given() -> impl Iterator<Item = (&'static str, &'static str)> {
     let given = UNIT.lines().filter_map(|line| line.strip_prefix("Environment="));
-    let given = given.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
+    given.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='))
+}
+
+fn program(folder: &tempfile::TempDir) -> Command {
     let mut command = Command::new(PROGRAM.get_or_init(|| env!("CARGO_BIN_EXE_sunup").into()));
     command.env("STATE_DIRECTORY", folder.path()).env("RUNTIME_DIRECTORY", folder.path());
-    command.stdin(Stdio::null()).envs(given);
+    command.stdin(Stdio::null());
     command
 }
 
