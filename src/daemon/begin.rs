@@ -19,7 +19,7 @@ use crate::domain::server::{Found, Standing};
 use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
 use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
-use crate::ports::store::{OccurrenceKey, Origin, Resolution, RunHead, Target, Waiver};
+use crate::ports::store::{Origin, Resolution, RunHead, Target, Waiver};
 
 /// A wish that is to become a run, with its targets as they begin.
 pub(super) struct Begun {
@@ -28,14 +28,6 @@ pub(super) struct Begun {
     pub(super) resolution: Resolution,
     /// The outcome and its reason, for a run that ends where it begins.
     pub(super) ended: Option<(RunOutcome, String)>,
-}
-
-impl Begun {
-    /// The occurrence that it stands for; none for what a person or a keep wants.
-    pub(super) fn occurrence(&self) -> Option<OccurrenceKey> {
-        let rule = rule_of(&self.head)?;
-        Some((rule.clone(), self.head.planned, self.head.action))
-    }
 }
 
 pub(super) fn head_of(rule: &Rule, occurrence: &Occurrence, now: Timestamp) -> RunHead {

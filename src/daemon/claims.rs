@@ -466,7 +466,7 @@ fn tell_late(draft: &mut Draft, head: &RunHead) {
 
 /// The occurrences that are to be claimed.
 pub(super) fn occurrences(draft: &Draft) -> Vec<OccurrenceKey> {
-    draft.begun.iter().filter_map(Begun::occurrence).collect()
+    draft.begun.iter().filter_map(|begun| begun.head.occurrence()).collect()
 }
 
 /// Gives numbers to what begins: its claims are recorded with this turn, and those that go on are open runs from here on.
@@ -474,7 +474,7 @@ pub(super) fn occurrences(draft: &Draft) -> Vec<OccurrenceKey> {
 /// `before` are the occurrences that have a run already: nothing is done for them a second time.
 pub(super) fn take_up(book: &mut Book, draft: &mut Draft, mut before: BTreeSet<OccurrenceKey>) {
     for begun in std::mem::take(&mut draft.begun) {
-        if begun.occurrence().is_some_and(|occurrence| !before.insert(occurrence)) {
+        if begun.head.occurrence().is_some_and(|occurrence| !before.insert(occurrence)) {
             tracing::warn!("{} due at {} was claimed before", begun.head.origin.words(), begun.head.due);
             continue;
         }

@@ -108,6 +108,14 @@ pub struct RunHead {
     pub waived: BTreeSet<Waiver>,
 }
 
+impl RunHead {
+    /// The occurrence that it stands for; none for what a person or a keep wants.
+    #[must_use]
+    pub fn occurrence(&self) -> Option<OccurrenceKey> {
+        Some((self.origin.rule()?.clone(), self.planned, self.action))
+    }
+}
+
 /// Which of a run's groups do not yet stand in its targets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolution {

@@ -99,7 +99,7 @@ impl Held {
     fn check(&self, turn: &Turn) -> Result<(), StoreError> {
         let (mut runs, mut keys) = (BTreeSet::new(), BTreeSet::new());
         for Claim { run, head, .. } in &turn.claims {
-            let key = head.origin.rule().map(|rule| (rule.clone(), head.planned, head.action));
+            let key = head.occurrence();
             let taken = self.runs.contains_key(run) || !runs.insert(*run);
             let claimed = key.is_some_and(|key| self.is_claimed(&key) || !keys.insert(key));
             if taken || claimed {

@@ -1,6 +1,6 @@
 //! The engine and its journal: what is decided is recorded before anything is done, and a journal in trouble stops everything.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{Engine, EngineError, Phase, STORE_RETRY};
 use crate::daemon::absence::Absence;
@@ -11,7 +11,7 @@ use crate::daemon::measure::measure;
 use crate::daemon::view;
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
-use crate::ports::store::{StoreError, Turn};
+use crate::ports::store::{Store, StoreError, Turn};
 
 use super::Input;
 
@@ -30,13 +30,7 @@ impl Engine {
     pub(super) async fn record(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
         // A commit that failed may have arrived all the same. Then the second one is in conflict with it, and whoever begins again
         // begins from the journal.
-        loop {
-            match self.parts.store.record(&draft.turn).await {
-                Ok(()) => break,
-                Err(StoreError::Unusable { journal, what }) => self.wait_for_journal(journal, what).await?,
-                Err(conflict) => return Err(conflict.into()),
-            }
-        }
+        self.once_usable(async |store| store.record(&draft.turn).await).await?;
         self.journal_is_fine();
         self.claims_seen |= !draft.command_runs.is_empty();
         // What was seen comes before what is asked because of it.
@@ -53,18 +47,7 @@ impl Engine {
     /// Turns what begins in this turn into runs, without occurrences that have one already.
     pub(super) async fn take_up(&mut self, draft: &mut Draft) -> Result<(), EngineError> {
         let occurrences = claims::occurrences(draft);
-        let before = match occurrences.is_empty() {
-            true => BTreeSet::new(),
-            false => loop {
-                match self.parts.store.claimed(&occurrences).await {
-                    Ok(before) => break before,
-                    Err(StoreError::Unusable { journal, what }) => {
-                        self.wait_for_journal(journal, what).await?;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-            },
-        };
+        let before = self.once_usable(async |store| store.claimed(&occurrences).await).await?;
         claims::take_up(&mut self.book, draft, before);
         Ok(())
     }
@@ -80,13 +63,7 @@ impl Engine {
         if matches!(self.phase, Phase::AtWork | Phase::Starting(None)) {
             return Ok(());
         }
-        let withdrawn = loop {
-            match self.parts.store.withdraw(draft.now).await {
-                Ok(withdrawn) => break withdrawn,
-                Err(StoreError::Unusable { journal, what }) => self.wait_for_journal(journal, what).await?,
-                Err(error) => return Err(error.into()),
-            }
-        };
+        let withdrawn = self.once_usable(async |store| store.withdraw(draft.now).await).await?;
         self.journal_is_fine();
         if let Phase::Starting(Some(marks)) = &mut self.phase {
             for (rule, until) in &withdrawn.reopened {
@@ -101,6 +78,21 @@ impl Engine {
             self.book.learn_kept(&self.parts.store.history(&query).await?);
         }
         Ok(())
+    }
+
+    /// What the journal answers, once it can be used.
+    async fn once_usable<T>(
+        &mut self,
+        ask: impl AsyncFn(&dyn Store) -> Result<T, StoreError>,
+    ) -> Result<T, EngineError> {
+        let store = Arc::clone(&self.parts.store);
+        loop {
+            match ask(store.as_ref()).await {
+                Ok(answer) => return Ok(answer),
+                Err(StoreError::Unusable { journal, what }) => self.wait_for_journal(journal, what).await?,
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// A journal that cannot be used is tried again after a while; nothing else happens until it can.
