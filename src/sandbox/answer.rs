@@ -2,7 +2,7 @@
 
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::model::{Server, status_name};
 
@@ -22,12 +22,12 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    pub(super) fn success(operation: &str, request_id: &str, data: Value) -> Self {
-        let mut body = json!({"requestId": request_id, "returnCode": "0", "returnMessage": "success"});
-        if let (Some(body), Value::Object(data)) = (body.as_object_mut(), data) {
-            body.extend(data);
+    pub(super) fn success(operation: &str, request_id: &str, mut data: Map<String, Value>) -> Self {
+        for (field, text) in [("requestId", request_id), ("returnCode", "0"), ("returnMessage", "success")] {
+            data.insert(field.into(), text.into());
         }
-        Self { status: 200, code: "0".into(), body: json!({ format!("{operation}Response"): body }) }
+        let body = Map::from_iter([(format!("{operation}Response"), Value::Object(data))]);
+        Self { status: 200, code: "0".into(), body: Value::Object(body) }
     }
 
     /// An answer of another service, as it is.
@@ -56,19 +56,18 @@ impl Answer {
 /// A server as lists show it, as it was at a moment.
 pub(super) fn server(server: &Server, moment: i64) -> Value {
     let (status, operation) = server.as_of(moment);
-    let code = |code: &str, name: String| json!({"code": code, "codeName": name});
     json!({
         "serverInstanceNo": server.no,
         "serverName": server.name,
         "serverDescription": "",
         "cpuCount": 4,
         "memorySize": 8_589_934_592_i64,
-        "platformType": code("UBD64", "Ubuntu Desktop 64 Bit".into()),
+        "platformType": {"code": "UBD64", "codeName": "Ubuntu Desktop 64 Bit"},
         "loginKeyName": "sandbox",
         "publicIpInstanceNo": "",
         "publicIp": server.ip,
-        "serverInstanceStatus": code(status, format!("Server {status} state")),
-        "serverInstanceOperation": code(operation, format!("Server {operation} OP")),
+        "serverInstanceStatus": {"code": status, "codeName": format!("Server {status} state")},
+        "serverInstanceOperation": {"code": operation, "codeName": format!("Server {operation} OP")},
         "serverInstanceStatusName": status_name(status, operation),
         "createDate": "2025-06-11T17:00:14+0900",
         "uptime": "2025-06-19T16:49:07+0900",
@@ -81,13 +80,13 @@ pub(super) fn server(server: &Server, moment: i64) -> Value {
         "subnetNo": server.subnet,
         "networkInterfaceNoList": ["30"],
         "initScriptNo": "",
-        "serverInstanceType": code(&server.kind, format!("{} type", server.kind)),
-        "baseBlockStorageDiskType": code("NET", "Network storage".into()),
-        "baseBlockStorageDiskDetailType": code("SSD", "SSD".into()),
+        "serverInstanceType": {"code": server.kind, "codeName": format!("{} type", server.kind)},
+        "baseBlockStorageDiskType": {"code": "NET", "codeName": "Network storage"},
+        "baseBlockStorageDiskDetailType": {"code": "SSD", "codeName": "SSD"},
         "placementGroupNo": "",
         "placementGroupName": "",
         "memberServerImageInstanceNo": "",
-        "hypervisorType": code(&server.hypervisor, server.hypervisor.clone()),
+        "hypervisorType": {"code": server.hypervisor, "codeName": server.hypervisor},
         "serverImageNo": "104630229",
         "serverSpecCode": server.spec,
         "eventList": [],

@@ -14,7 +14,7 @@ use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::answer::{Answer, Format, server};
@@ -483,12 +483,12 @@ impl Call<'_> {
             let found = beside::resources(model, self.account, self.body);
             return Reply::plain(Answer::of_service(found), self.account);
         }
-        let data = match self.operation {
-            "getRegionList" => {
-                json!({"totalRows": 1, "regionList": [{"regionCode": "KR", "regionName": "Korea"}]})
+        let (rows, list, items) = match self.operation {
+            "getRegionList" => (1, "regionList", vec![json!({"regionCode": "KR", "regionName": "Korea"})]),
+            "getZoneList" => {
+                let zone = json!({"zoneCode": "KR-1", "zoneName": "KR-1", "regionCode": "KR", "zoneDescription": "sandbox"});
+                (1, "zoneList", vec![zone])
             }
-            "getZoneList" => json!({"totalRows": 1, "zoneList": [
-                {"zoneCode": "KR-1", "zoneName": "KR-1", "regionCode": "KR", "zoneDescription": "sandbox"}]}),
             _ => {
                 let numbers = self.parameters.list("serverInstanceNoList");
                 let admits = self.parameters.filter();
@@ -504,9 +504,11 @@ impl Call<'_> {
                     }
                     None => all.iter().map(|s| server(s, moment)).collect(),
                 };
-                json!({"totalRows": all.len(), "serverInstanceList": page})
+                (all.len(), "serverInstanceList", page)
             }
         };
+        let data =
+            Map::from_iter([("totalRows".to_owned(), rows.into()), (list.to_owned(), Value::Array(items))]);
         Reply::plain(Answer::success(self.operation, self.request_id, data), self.account)
     }
 }
