@@ -34,4 +34,5 @@ mod summary;
 pub mod systemd;
 mod trust;
 pub mod view;
+mod waiting;
 mod warm;

@@ -22,11 +22,15 @@ pub(super) struct Candidate {
 #[derive(Default)]
 pub(super) struct Wishes {
     pub(super) asks: BTreeMap<Action, Vec<Candidate>>,
-    pub(super) looks: BTreeMap<ServerNo, Timestamp>,
+    /// A server may stand here several times.
+    pub(super) looks: Vec<(ServerNo, Timestamp)>,
 }
 
 /// Of a group with `stagger` one server goes at a time, and the next one only after the pause.
 pub(super) fn stagger(book: &Book, now: Timestamp, wishes: &mut Wishes, alarm: &mut Alarm) {
+    if book.settings.groups.values().all(|group| group.stagger.is_zero()) {
+        return;
+    }
     let mut going: BTreeMap<GroupName, ServerNo> = BTreeMap::new();
     for candidates in wishes.asks.values_mut() {
         candidates.retain(|candidate| {
@@ -64,6 +68,17 @@ pub(super) fn turn_of(book: &Book, account: &AccountName, batch: &[Candidate]) -
 
 pub(super) fn batch_size(book: &Book, account: &AccountName) -> usize {
     book.accounts.get(account).map_or(1, |state| state.line.batch.max(1))
+}
+
+/// The most urgent of candidates that are for one server each, as many as are wanted.
+pub(super) fn most_urgent(mut candidates: Vec<Candidate>, wanted: usize) -> Vec<Candidate> {
+    if wanted < candidates.len() {
+        let urgency =
+            |a: &Candidate, b: &Candidate| (a.window_end, &a.server.no).cmp(&(b.window_end, &b.server.no));
+        candidates.select_nth_unstable_by(wanted, urgency);
+        candidates.truncate(wanted);
+    }
+    candidates
 }
 
 /// Servers in batches, the most urgent first: a server stands in one batch alone, with all runs that want it, and no batch
@@ -139,6 +154,24 @@ mod tests {
         );
 
         assert_eq!(shape(&found), [vec!["1", "1", "2"], vec!["3"]]);
+    }
+
+    #[test]
+    fn the_first_batches_of_the_most_urgent_are_the_first_of_all() {
+        let all = || {
+            let candidates = (0..100).map(|n| {
+                let mut one =
+                    candidate(n, &(1000 + n * 37 % 100).to_string(), if n % 7 == 0 { 2 } else { 99 });
+                one.window_end = Timestamp::from_second(n % 3).unwrap();
+                one
+            });
+            candidates.collect::<Vec<_>>()
+        };
+        let (first, whole) = (batches(most_urgent(all(), 4 * 5), 5), batches(all(), 5));
+
+        assert_eq!(shape(&first)[..4], shape(&whole)[..4]);
+        assert_eq!(most_urgent(all(), 20).len(), 20);
+        assert_eq!((most_urgent(all(), 200).len(), most_urgent(all(), 0).len()), (100, 0));
     }
 
     #[test]

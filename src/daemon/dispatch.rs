@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::batch::{Candidate, Wishes, batch_size, batches, stagger, turn_of};
+use super::account::AccountState;
+use super::batch::{Candidate, Wishes, batch_size, batches, most_urgent, stagger, turn_of};
 use super::book::{Book, OpenAttempt, policy};
 use super::draft::Draft;
 use super::forecast::look_ahead;
 use super::gates::hold_and_free;
-use super::groups::own_server;
 use super::lines::Line;
 use super::listing;
+use super::waiting::{explain, share, withdraw_forbidden};
 use super::warm::warm;
 use crate::domain::budget::Turn;
 use crate::domain::name::{AccountName, Action, AttemptId, GroupName, ServerId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
 use crate::domain::probe::Probe;
-use crate::domain::target::{ATTEMPT_LIMIT, Event, Progress, State, Wish, deadline, later, wish};
+use crate::domain::target::{ATTEMPT_LIMIT, Event, State, Wish, deadline, later, wish};
 use crate::planted::{Bug, is_planted};
 use crate::ports::cloud::Scope;
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
@@ -163,63 +164,6 @@ fn note_looks(looks: Looks, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut
     }
 }
 
-/// A target that waits joins another one of its server and action that has a request out or is on its way.
-fn share(book: &mut Book, draft: &mut Draft) {
-    for (run, server) in book.all_open() {
-        let Some(open) = book.runs.get(&run) else { continue };
-        let waits = open.targets.get(&server).is_some_and(|target| {
-            matches!(target.progress.state, State::Waiting { .. }) && target.progress.mark.is_none()
-        });
-        let action = open.head.action;
-        if !waits {
-            continue;
-        }
-        let others = book.runs.of(&server).filter(|(id, other)| *id != run && other.head.action == action);
-        let mut progresses =
-            others.filter_map(|(_, other)| other.targets.get(&server)).map(|target| &target.progress);
-        let busy = |progress: &&Progress| {
-            matches!(progress.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. })
-        };
-        let found = progresses.find(busy).cloned();
-        drop(progresses);
-        if let Some(other) = found {
-            book.happen(draft, run, &server, &Event::Shared(&other));
-        }
-    }
-}
-
-/// Guards over names are judged now that names are known: in the turn that would record the intent.
-fn withdraw_forbidden(book: &mut Book, draft: &mut Draft) {
-    for (run, server) in book.all_open() {
-        let Some(open) = book.runs.get(&run) else { continue };
-        let Some(target) = open.targets.get(&server) else {
-            continue;
-        };
-        let about_to_ask =
-            target.progress.askable.is_some() && matches!(target.progress.state, State::Waiting { .. });
-        // A start of the program's own server is never needed: that it can be asked at all is a stale read.
-        let own = || book.is_own(&server).then(own_server);
-        if about_to_ask && let Some(reason) = book.forbidden(open.head.action, &server).or_else(own) {
-            book.happen(draft, run, &server, &Event::Withdrawn(&reason));
-        }
-    }
-}
-
-/// Targets of an account in trouble remember it, for their windows' end: they may never get a look of their own.
-fn explain(book: &mut Book, draft: &mut Draft) {
-    for (run, server) in book.all_open() {
-        let Some(state) = book.accounts.get(&server.account) else { continue };
-        let (Some((reason, _)), until) = (state.told.clone(), state.look_after) else { continue };
-        let target = book.runs.get(&run).and_then(|run| run.targets.get(&server));
-        let unexplained = target.is_some_and(|target| {
-            target.progress.trouble.is_none() && matches!(target.progress.state, State::Waiting { .. })
-        });
-        if unexplained && until > draft.now {
-            book.happen(draft, run, &server, &Event::Held(&reason, until));
-        }
-    }
-}
-
 fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountName, Wishes> {
     let mut all: BTreeMap<AccountName, Wishes> = BTreeMap::new();
     for account in book.accounts.keys() {
@@ -240,6 +184,7 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 // Nothing that is seen meanwhile counts.
                 Wish::Ask | Wish::Look(_)
                     if matches!(target.progress.state, State::Waiting { .. })
+                        && book.runs.shared().contains(server)
                         && book.opposite_holds_the_wire(server, run.head.action) =>
                 {
                     alarm.at(later(now, LOOK_SPACING));
@@ -247,6 +192,9 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 Wish::Look(from) => note_look(&mut wishes.looks, &server.no, from),
                 // A good read is what closes the breaker.
                 Wish::Ask if !lets_ask => note_look(&mut wishes.looks, &server.no, now),
+                // What is asked later is weighed then: the answer that makes room begins a turn.
+                Wish::Ask
+                    if book.accounts.get(&server.account).is_some_and(|state| asks_free(state) == 0) => {}
                 Wish::Ask => wishes.asks.entry(run.head.action).or_default().push(Candidate {
                     run: *id,
                     server: server.clone(),
@@ -268,9 +216,8 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
     all
 }
 
-fn note_look(looks: &mut BTreeMap<ServerNo, Timestamp>, no: &ServerNo, from: Timestamp) {
-    let earliest = looks.entry(no.clone()).or_insert(from);
-    *earliest = from.min(*earliest);
+fn note_look(looks: &mut Vec<(ServerNo, Timestamp)>, no: &ServerNo, from: Timestamp) {
+    looks.push((no.clone(), from));
 }
 
 fn watch_on(book: &mut Book, now: Timestamp, all: &mut BTreeMap<AccountName, Wishes>, alarm: &mut Alarm) {
@@ -309,11 +256,12 @@ fn ask(
         parted.extend([(action, true, waived), (action, false, others)]);
     }
     for (action, is_waived, candidates) in parted {
+        let candidates = within_room(book, account, candidates);
         for batch in batches(candidates, batch_size(book, account)) {
             let Some(state) = book.accounts.get(account) else {
                 return;
             };
-            if !state.breaker.lets_ask() || state.asks_open >= asks_open_max(state.line.bucket.rate_milli()) {
+            if !state.breaker.lets_ask() || asks_free(state) == 0 {
                 break;
             }
             if let Some(from) = state.careful
@@ -351,6 +299,23 @@ fn ask(
     if let Some(state) = book.accounts.get(account) {
         state.line.bucket.set_asks_waiting(waiting);
     }
+}
+
+/// Of many candidates only as many as there is room for, the most urgent first, where that is all that holds requests back.
+fn within_room(book: &Book, account: &AccountName, candidates: Vec<Candidate>) -> Vec<Candidate> {
+    let Some(state) = book.accounts.get(account) else { return candidates };
+    let free = asks_free(state);
+    let hour_lasts = book.recent_asks.len().saturating_add(free) < book.settings.limits.requests_per_hour;
+    let is_plain = state.careful.is_none() && state.troubled.is_empty() && book.runs.shared().is_empty();
+    if hour_lasts && is_plain {
+        return most_urgent(candidates, free.saturating_mul(batch_size(book, account)));
+    }
+    candidates
+}
+
+/// How many more mutating requests of an account may be open.
+fn asks_free(state: &AccountState) -> usize {
+    asks_open_max(state.line.bucket.rate_milli()).saturating_sub(state.asks_open)
 }
 
 /// How many mutating requests may be open at once, by the rate in thousandths a second: what a tenth of a second lets through.
@@ -439,11 +404,11 @@ fn look(
     book: &mut Book,
     now: Timestamp,
     account: &AccountName,
-    looks: &BTreeMap<ServerNo, Timestamp>,
+    looks: &[(ServerNo, Timestamp)],
     alarm: &mut Alarm,
     acts: &mut Vec<Act>,
 ) {
-    let Some(earliest) = looks.values().min().copied() else {
+    let Some(earliest) = looks.iter().map(|(_, from)| *from).min() else {
         return;
     };
     let Some(state) = book.accounts.get_mut(account) else {
@@ -461,7 +426,8 @@ fn look(
     state.look_after = later(now, LOOK_SPACING);
     let limit = if state.breaker.lets_ask() { ATTEMPT_LIMIT } else { PROBE_LIMIT };
     // One read serves all that are watched, also those whose turn is a little later.
-    acts.push(Act::Look { account: account.clone(), servers: looks.keys().cloned().collect(), limit });
+    let servers: BTreeSet<&ServerNo> = looks.iter().map(|(no, _)| no).collect();
+    acts.push(Act::Look { account: account.clone(), servers: servers.into_iter().cloned().collect(), limit });
 }
 
 fn list(
@@ -513,46 +479,9 @@ fn find_own(book: &mut Book, now: Timestamp, account: &AccountName, alarm: &mut 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::account::Proof;
-    use crate::daemon::scene::{self, account, at, head, progress};
+    use crate::daemon::scene::{self, account, at, head};
     use crate::domain::name::RunId;
-
-    #[test]
-    fn a_target_that_waits_shares_the_request_of_another_run_with_the_same_goal_alone() {
-        let now = at("08:50:00");
-        let shared = |action: Action, other: Progress| {
-            let mut book = scene::book("");
-            scene::add(&mut book, 1, head("own", Action::Start, now), &[("1001", Progress::fresh(now))]);
-            scene::add(&mut book, 2, head("other", action, now), &[("1001", other)]);
-            share(&mut book, &mut Draft::new(now));
-            progress(&book, 1, "1001").holds_the_wire()
-        };
-
-        assert!(shared(Action::Start, scene::asking(now)));
-        assert!(!shared(Action::Stop, scene::asking(now)));
-        assert!(!shared(Action::Start, Progress::fresh(now)));
-    }
-
-    #[test]
-    fn a_target_remembers_the_trouble_of_its_account_while_that_holds_it_back() {
-        let now = at("08:50:00");
-        let explained = |told: bool, until: &str, known: Option<Reason>| {
-            let mut book = scene::book("");
-            let own = Progress { trouble: known, ..Progress::fresh(now) };
-            scene::add(&mut book, 1, head("own", Action::Start, now), &[("1001", own)]);
-            let state = book.accounts.get_mut(&account("main")).unwrap();
-            state.told = told.then(|| (scene::reason(ReasonKind::Credentials), Proof::AnyAnswer));
-            state.look_after = at(until);
-            explain(&mut book, &mut Draft::new(now));
-            progress(&book, 1, "1001").trouble.as_ref().map(|reason| reason.kind)
-        };
-
-        assert_eq!(explained(true, "08:50:01", None), Some(ReasonKind::Credentials));
-        assert_eq!(explained(true, "08:50:00", None), None, "it may look now");
-        assert_eq!(explained(false, "08:50:01", None), None);
-        let known = scene::reason(ReasonKind::Throttled);
-        assert_eq!(explained(true, "08:50:01", Some(known)), Some(ReasonKind::Throttled));
-    }
+    use crate::domain::target::Progress;
 
     #[test]
     fn while_keys_are_refused_one_request_goes_at_a_time_and_not_before_its_moment() {

@@ -29,7 +29,7 @@ pub use super::reload::Difference;
 use super::reload::adopt;
 pub use super::trust::RELEASED;
 use super::trust::{ClockWatch, Step, Trust};
-use super::{overrides, view};
+use super::{overrides, view, waiting};
 use crate::domain::name::{AttemptId, RunId};
 use crate::domain::overrides::{Override, Overrides};
 use crate::domain::target::{Event, State};
@@ -334,9 +334,7 @@ impl Engine {
         }
         self.take_up(&mut draft).await?;
         if is_at_work {
-            for (run, server) in self.book.all_open() {
-                self.book.happen(&mut draft, run, &server, &Event::Time);
-            }
+            waiting::end_by_time(&mut self.book, &mut draft);
             acts = dispatch(&mut self.book, &mut draft, &mut alarm);
             self.answer_askers(draft.now, &mut alarm);
         }

@@ -56,6 +56,8 @@ struct Gates<'a> {
     tallies: BTreeMap<(RunId, GroupName), Tally>,
     /// Whether there are groups whose servers only a list tells; without them nothing is unknown.
     are_listed: bool,
+    /// Whether there are groups in which some servers show how the others would fare.
+    are_tried: bool,
     /// For each run and account a group that decides about its servers and is not known, if there is one.
     unknown: BTreeMap<(RunId, &'a AccountName), Option<GroupName>>,
     keeping: Keeping<'a>,
@@ -79,9 +81,12 @@ pub(super) fn hold_and_free(book: &mut Book, draft: &mut Draft) -> Looks {
     let waiting = gates.waiting();
     gates.choose_canaries(&waiting);
     let mut verdicts: Vec<(RunId, ServerId, Gate)> = Vec::new();
-    for (id, server) in waiting {
-        let gate = gates.of(id, server);
-        verdicts.push((id, server.clone(), gate));
+    for (id, run, target) in waiting {
+        let gate = gates.of(id, run, target);
+        // Most have nothing to be told, and there may be very many.
+        if gate != Gate::Free || is_held(target) {
+            verdicts.push((id, target.server.clone(), gate));
+        }
     }
     let Gates { probes, looks, .. } = gates;
     book.probes = probes;
@@ -120,27 +125,41 @@ impl<'a> Gates<'a> {
         let keeping = book.keeping(now);
         let pending = book.runs.values().filter(|run| !run.resolution.pending.is_empty()).collect();
         let are_listed = book.settings.groups.values().any(Group::needs_list);
-        Self { book, probes, now, looks, pending, are_listed, judged, canaries, tallies, unknown, keeping }
+        let tries = |group: &Group| group.canary > 0 || group.stop_after_failures.is_some();
+        let are_tried = book.settings.groups.values().any(tries);
+        Self {
+            book,
+            probes,
+            now,
+            looks,
+            pending,
+            are_listed,
+            are_tried,
+            judged,
+            canaries,
+            tallies,
+            unknown,
+            keeping,
+        }
     }
 
     /// The targets whose turn it would be, and those that are held.
-    fn waiting(&self) -> Vec<(RunId, &'a ServerId)> {
+    fn waiting(&self) -> Vec<(RunId, &'a Run, &'a Target)> {
         let mut found = Vec::new();
         for (id, run) in self.book.runs.iter() {
-            for (server, target) in &run.targets {
+            for target in run.targets.values() {
                 let State::Waiting { until, .. } = &target.progress.state else { continue };
                 let is_marked = target.progress.mark.is_some();
                 if !is_marked && (*until <= self.now || is_held(target)) {
-                    found.push((*id, server));
+                    found.push((*id, run, target));
                 }
             }
         }
         found
     }
 
-    fn of(&mut self, id: RunId, server: &'a ServerId) -> Gate {
-        let Some(run) = self.book.runs.get(&id) else { return Gate::Free };
-        let Some(target) = run.targets.get(server) else { return Gate::Free };
+    fn of(&mut self, id: RunId, run: &'a Run, target: &'a Target) -> Gate {
+        let server = &target.server;
         let mut gate = self.limits(id, run, server);
         if gate == Gate::Free {
             gate = self.by_hand(run, target);
@@ -148,7 +167,7 @@ impl<'a> Gates<'a> {
         if gate == Gate::Free {
             gate = self.order(id, run, server);
         }
-        if gate == Gate::Free {
+        if gate == Gate::Free && self.are_tried {
             gate = self.failures(id, run, target);
         }
         if gate == Gate::Free {
@@ -157,7 +176,7 @@ impl<'a> Gates<'a> {
         if gate == Gate::Free {
             gate = self.busy(run, target);
         }
-        if gate == Gate::Free {
+        if gate == Gate::Free && self.are_tried {
             gate = self.canary(id, run, target);
         }
         gate

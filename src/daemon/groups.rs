@@ -55,10 +55,15 @@ impl Census<'_> {
     /// Why an action must not touch a server.
     #[must_use]
     pub fn forbidden(&self, action: Action, server: &ServerId) -> Option<Reason> {
-        let subject =
-            Subject { no: &server.no, name: self.naming(server), groups: self.roster.groups_of(server) };
+        let by_pattern = || {
+            let groups = self.roster.groups_of(server);
+            self.settings
+                .limits
+                .forbid(action, &Subject { no: &server.no, name: self.naming(server), groups })
+        };
         let own = || (action == Action::Stop && (self.is_own)(server)).then(own_server);
-        self.settings.limits.forbid(action, &subject).or_else(own)
+        let has_patterns = self.settings.limits.has_patterns(action);
+        has_patterns.then(by_pattern).flatten().or_else(own)
     }
 
     fn naming(&self, server: &ServerId) -> Naming<'_> {

@@ -12,12 +12,14 @@ use crate::ports::store::Target;
 pub(super) struct Runs {
     runs: BTreeMap<RunId, Run>,
     of_server: BTreeMap<ServerId, BTreeSet<RunId>>,
+    /// The servers that more than one run holds.
+    shared: BTreeSet<ServerId>,
 }
 
 impl Runs {
     pub(super) fn insert(&mut self, id: RunId, run: Run) {
         for server in run.targets.keys() {
-            self.of_server.entry(server.clone()).or_default().insert(id);
+            note(&mut self.of_server, &mut self.shared, server, id);
         }
         self.runs.insert(id, run);
     }
@@ -27,6 +29,9 @@ impl Runs {
         for server in run.targets.keys() {
             if let Some(runs) = self.of_server.get_mut(server) {
                 runs.remove(&id);
+                if runs.len() < 2 {
+                    self.shared.remove(server);
+                }
                 if runs.is_empty() {
                     self.of_server.remove(server);
                 }
@@ -48,7 +53,7 @@ impl Runs {
     pub(super) fn add_targets(&mut self, id: RunId, targets: impl IntoIterator<Item = Target>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         for target in targets {
-            self.of_server.entry(target.server.clone()).or_default().insert(id);
+            note(&mut self.of_server, &mut self.shared, &target.server, id);
             run.targets.insert(target.server.clone(), target);
         }
     }
@@ -57,6 +62,24 @@ impl Runs {
     pub(super) fn of(&self, server: &ServerId) -> impl Iterator<Item = (RunId, &Run)> {
         let runs = self.of_server.get(server).into_iter().flatten();
         runs.filter_map(|id| Some((*id, self.runs.get(id)?)))
+    }
+
+    /// The servers that more than one run holds: only between those is there anything to share or to wait for.
+    pub(super) fn shared(&self) -> &BTreeSet<ServerId> {
+        &self.shared
+    }
+}
+
+fn note(
+    of_server: &mut BTreeMap<ServerId, BTreeSet<RunId>>,
+    shared: &mut BTreeSet<ServerId>,
+    server: &ServerId,
+    id: RunId,
+) {
+    let runs = of_server.entry(server.clone()).or_default();
+    runs.insert(id);
+    if runs.len() > 1 {
+        shared.insert(server.clone());
     }
 }
 
@@ -102,7 +125,9 @@ mod tests {
         };
 
         assert_eq!((of(&book, "1001"), of(&book, "1002"), of(&book, "1003")), (vec![1], vec![1, 2], vec![]));
+        assert_eq!(book.runs.shared().iter().collect::<Vec<_>>(), [&server("1002")]);
         let first = book.runs.remove(RunId(1)).unwrap();
+        assert!(book.runs.shared().is_empty());
         assert_eq!((of(&book, "1001"), of(&book, "1002")), (vec![], vec![2]));
         book.runs.add_targets(RunId(2), first.targets.into_values());
         assert_eq!((of(&book, "1001"), of(&book, "1002")), (vec![2], vec![2]));

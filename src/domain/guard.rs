@@ -89,19 +89,23 @@ impl Limits {
     /// Why the action must not touch the server, if a pattern forbids it. Nothing overrides this.
     #[must_use]
     pub fn forbid(&self, action: Action, server: &Subject<'_>) -> Option<Reason> {
-        let lists: &[(&str, &[Pattern])] = match action {
-            Action::Start => &[("protect", &self.protect)],
-            Action::Stop => &[
-                ("protect", &self.protect),
-                ("never_stop", &self.never_stop),
-                ("self", self.own.as_deref().unwrap_or_default()),
-            ],
-        };
-        lists.iter().find_map(|(key, patterns)| {
+        self.lists(action).find_map(|(key, patterns)| {
             let pattern = patterns.iter().find(|pattern| pattern.matches(server))?;
             let words = format!("`limits.{key}` holds `{}`", pattern.words());
             Some(Reason::new(ReasonKind::Protected, words))
         })
+    }
+
+    /// Whether there are patterns at all that could forbid the action.
+    #[must_use]
+    pub fn has_patterns(&self, action: Action) -> bool {
+        self.lists(action).any(|(_, patterns)| !patterns.is_empty())
+    }
+
+    fn lists(&self, action: Action) -> impl Iterator<Item = (&'static str, &[Pattern])> {
+        let stops = [("never_stop", &*self.never_stop), ("self", self.own.as_deref().unwrap_or_default())];
+        let stops = stops.into_iter().filter(move |_| action == Action::Stop);
+        std::iter::once(("protect", &*self.protect)).chain(stops)
     }
 
     /// Why a run over this many servers must not begin.

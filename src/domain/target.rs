@@ -13,7 +13,7 @@ use super::outcome::{Asked, Outcome, Reason};
 use super::retry::{Aftermath, Then};
 use super::server::Sight;
 
-pub use step::{deadline, step, wish};
+pub use step::{deadline, is_moved_by_time, step, wish};
 
 /// The longest that one mutating request may take, from connect to the last byte of the answer.
 pub const ATTEMPT_LIMIT: Duration = Duration::from_secs(10);

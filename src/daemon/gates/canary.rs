@@ -61,10 +61,13 @@ impl<'a> Gates<'a> {
     }
 
     /// The first servers of each group with `canary`: those that have been asked, else those that could go now.
-    pub(super) fn choose_canaries(&mut self, waiting: &[(RunId, &'a ServerId)]) {
+    pub(super) fn choose_canaries(&mut self, waiting: &[(RunId, &'a Run, &'a Target)]) {
+        if !self.are_tried {
+            return;
+        }
         let mut by_run: BTreeMap<RunId, Vec<&'a ServerId>> = BTreeMap::new();
-        for (id, server) in waiting {
-            by_run.entry(*id).or_default().push(server);
+        for (id, _, target) in waiting {
+            by_run.entry(*id).or_default().push(&target.server);
         }
         for (id, waiting) in by_run {
             let Some(run) = self.book.runs.get(&id) else { continue };

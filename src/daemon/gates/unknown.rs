@@ -37,7 +37,7 @@ impl<'a> Gates<'a> {
             return Gate::Waits(self.not_known(server, words));
         }
         // Whose servers a paused group has may have become known only after the claim.
-        if let Some(rule) = rule
+        if let Some(rule) = rule.filter(|_| !book.overrides.is_empty())
             && let Some(pause) = book.overrides.holding(rule, book.roster.groups_of(server), run.head.due)
         {
             return Gate::Lost(pause.as_reason(&rule.schedule.zone));

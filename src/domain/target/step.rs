@@ -81,6 +81,13 @@ pub fn deadline(progress: &Progress, policy: &Policy) -> Option<Timestamp> {
     }
 }
 
+/// Whether [`Event::Time`] changes anything: it changes nothing for nearly all of many open targets.
+#[must_use]
+pub fn is_moved_by_time(progress: &Progress, policy: &Policy, now: Timestamp) -> bool {
+    let is_marked = matches!(progress.state, State::Waiting { .. }) && progress.mark.is_some();
+    is_marked || is_over(progress, policy, now)
+}
+
 fn is_over(progress: &Progress, policy: &Policy, now: Timestamp) -> bool {
     deadline(progress, policy).is_some_and(|end| now >= end)
 }

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{
-    Event, PROOF_APART, Policy, Progress, SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, State, Wish, step, wish,
+    Event, PROOF_APART, Policy, Progress, SETTLE_AFTER_ANSWER, SETTLE_AFTER_SILENCE, State, Wish,
+    is_moved_by_time, step, wish,
 };
 use crate::domain::name::{Action, AttemptId};
 use crate::domain::outcome::{Asked, Outcome, Reason, ReasonKind};
@@ -437,7 +438,12 @@ proptest! {
             clock += passed;
             let before = walk.progress.clone();
             walk = match event {
-                Any::Time => walk.time(clock),
+                Any::Time => {
+                    let is_moved = is_moved_by_time(&walk.progress, &walk.policy, at(clock));
+                    let walk = walk.time(clock);
+                    prop_assert_eq!(is_moved, before != walk.progress, "from {:?}", before);
+                    walk
+                }
                 Any::Ask if walk.wish(clock) == Wish::Ask => {
                     attempt += 1;
                     let asked = walk.asked(clock, attempt);
