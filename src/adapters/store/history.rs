@@ -227,7 +227,7 @@ pub(super) async fn claimed(
         let keys = serde_json::to_string(&keys).map_err(|error| odd(error.to_string()))?;
         // The order of the tables matters: each occurrence is looked up in the index of claims.
         let rows = sqlx::query(
-            "SELECT rule, planned, action FROM json_each(?1) CROSS JOIN runs ON rule = value->>0 AND planned = value->>1 \
+            "SELECT rule, planned, action FROM jsonb_each(?1) CROSS JOIN runs ON rule = value->>0 AND planned = value->>1 \
              AND action = value->>2 WHERE rule IS NOT NULL AND withdrawn IS NULL",
         )
         .bind(keys)

@@ -7,7 +7,7 @@ use sqlx::{Connection, Sqlite, Transaction};
 
 use super::{SqliteStore, overrides, rows};
 use crate::domain::name::GroupName;
-use crate::ports::store::{Addition, AttemptResult, Claim, ConfigText, MissedRange, StoreError, Turn};
+use crate::ports::store::{Addition, Claim, ConfigText, MissedRange, StoreError, Turn};
 
 pub(super) type Tx<'a> = Transaction<'a, Sqlite>;
 
@@ -82,9 +82,7 @@ async fn write(tx: &mut Tx<'_>, turn: &Turn) -> Result<(), Failure> {
     for addition in &turn.additions {
         write_addition(tx, addition).await?;
     }
-    for result in &turn.results {
-        write_result(tx, result, now).await?;
-    }
+    rows::end_attempts(tx, &turn.results, now).await?;
     rows::change_targets(tx, &turn.changes).await?;
     rows::add_intents(tx, &turn.intents, now).await?;
     rows::end_runs(tx, &turn.ends, now).await?;
@@ -176,31 +174,6 @@ async fn write_size(tx: &mut Tx<'_>, group: &GroupName, servers: usize, now: i64
     .bind(now)
     .execute(&mut **tx)
     .await?;
-    Ok(())
-}
-
-async fn write_result(tx: &mut Tx<'_>, result: &AttemptResult, now: i64) -> Result<(), Failure> {
-    let done = sqlx::query(
-        "UPDATE attempts SET answered = ?, result = ?, status = ?, code = ?, text = ?, request_id = ? \
-         WHERE id = ? AND answered IS NULL",
-    )
-    .bind(now)
-    .bind(result.result)
-    .bind(result.status)
-    .bind(result.code.as_deref())
-    .bind(result.text.as_deref())
-    .bind(result.request_id.as_deref())
-    .bind(result.attempt.0)
-    .execute(&mut **tx)
-    .await?;
-    // An attempt found open by its target may have been answered in another run's name.
-    if result.result != "interrupted" {
-        one_row(done.rows_affected(), || format!("attempt {} has a result already", result.attempt))?;
-    }
-    sqlx::query("DELETE FROM open_attempts WHERE attempt = ?")
-        .bind(result.attempt.0)
-        .execute(&mut **tx)
-        .await?;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
 //! What a turn has many of, written many rows to a statement: each statement costs a change of threads, and nine o'clock has thousands of
-//! rows. The rows travel as one JSON text.
+//! rows. The rows travel as one JSON text, which `jsonb_each` reads once: `json_each` would write each row as text again.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,15 @@ use serde::Serialize;
 use super::record::{Failure, Tx, micros, names};
 use super::row;
 use crate::domain::name::{RunId, ServerId};
-use crate::ports::store::{Change, Claim, CoveredMark, End, Intent, Origin, Target};
+use crate::ports::store::{AttemptResult, Change, Claim, CoveredMark, End, Intent, Origin, Target};
+
+/// The result of an attempt that the end of the program interrupted.
+const INTERRUPTED: &str = "interrupted";
 
 /// How many rows go to one statement.
 const ROWS_MAX: usize = 1000;
 
-/// Runs a statement over rows that it takes from `json_each(?1)`; returns how many rows it touched.
+/// Runs a statement over rows that it takes from `jsonb_each(?1)`; returns how many rows it touched.
 async fn each(tx: &mut Tx<'_>, sql: &'static str, rows: &[impl Serialize]) -> Result<u64, Failure> {
     let mut touched = 0;
     for some in rows.chunks(ROWS_MAX) {
@@ -53,7 +56,7 @@ struct RunRow<'a>(
 // One row for each occurrence, ever: the index refuses the second.
 const ADD_RUNS: &str = "INSERT INTO runs (id, rule, who, keep, action, groups, planned, due, window_end, claimed, waived, pending, \
      empty, outcome, reason, ended) SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, \
-     value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15 FROM json_each(?1)";
+     value->>8, value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15 FROM jsonb_each(?1)";
 
 impl<'a> RunRow<'a> {
     fn new(claim: &'a Claim) -> Result<Self, Failure> {
@@ -112,7 +115,7 @@ pub(super) async fn add_targets(tx: &mut Tx<'_>, targets: &[(RunId, &Target)]) -
     }
     let sql = "INSERT INTO targets (run, account, server, name, groups, limit_ms, state, progress, revision, outcome, reason) \
          SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8, value->>9, value->>10 \
-         FROM json_each(?1)";
+         FROM jsonb_each(?1)";
     each(tx, sql, &rows).await?;
     Ok(())
 }
@@ -135,7 +138,7 @@ pub(super) async fn change_targets(tx: &mut Tx<'_>, changes: &[Change]) -> Resul
         ));
     }
     let sql = "UPDATE targets SET name = coalesce(value->>0, name), state = value->>1, progress = value->>2, revision = revision + 1, \
-         outcome = value->>3, reason = value->>4 FROM json_each(?1) WHERE targets.run = value->>5 AND targets.account = value->>6 \
+         outcome = value->>3, reason = value->>4 FROM jsonb_each(?1) WHERE targets.run = value->>5 AND targets.account = value->>6 \
          AND targets.server = value->>7 AND targets.revision = value->>8 AND targets.outcome IS NULL";
     let (changed, wanted) = (each(tx, sql, &rows).await?, rows.len());
     all_rows(changed, wanted, || {
@@ -163,14 +166,47 @@ pub(super) async fn add_intents(tx: &mut Tx<'_>, intents: &[Intent], now: i64) -
         let attempt = intent.attempt.0;
         open.extend(servers.iter().map(|server| (server.account.as_str(), server.no.as_str(), attempt)));
     }
-    let sql = "INSERT INTO attempts (id, action, intended) SELECT value->>0, value->>1, value->>2 FROM json_each(?1)";
+    let sql = "INSERT INTO attempts (id, action, intended) SELECT value->>0, value->>1, value->>2 FROM jsonb_each(?1)";
     each(tx, sql, &attempts).await?;
     let sql = "INSERT INTO attempt_targets (attempt, run, account, server) \
-         SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1)";
+         SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?1)";
     each(tx, sql, &targets).await?;
     // The primary key refuses a second open request for a server.
-    let sql = "INSERT INTO open_attempts (account, server, attempt) SELECT value->>0, value->>1, value->>2 FROM json_each(?1)";
+    let sql = "INSERT INTO open_attempts (account, server, attempt) SELECT value->>0, value->>1, value->>2 FROM jsonb_each(?1)";
     each(tx, sql, &open).await?;
+    Ok(())
+}
+
+fn result_rows<'a>(results: &[&'a AttemptResult], now: i64) -> Vec<impl Serialize + 'a> {
+    let row = |of: &&'a AttemptResult| {
+        let (code, text, id) = (of.code.as_deref(), of.text.as_deref(), of.request_id.as_deref());
+        (of.attempt.0, now, of.result, of.status, code, text, id)
+    };
+    results.iter().map(row).collect()
+}
+
+pub(super) async fn end_attempts(
+    tx: &mut Tx<'_>,
+    results: &[AttemptResult],
+    now: i64,
+) -> Result<(), Failure> {
+    let (interrupted, heard): (Vec<_>, Vec<_>) =
+        results.iter().partition(|result| result.result == INTERRUPTED);
+    let sql = "UPDATE attempts SET answered = value->>1, result = value->>2, status = value->>3, code = value->>4, text = value->>5, \
+         request_id = value->>6 FROM jsonb_each(?1) WHERE attempts.id = value->>0 AND attempts.answered IS NULL";
+    let ended = each(tx, sql, &result_rows(&heard, now)).await?;
+    all_rows(ended, heard.len(), || {
+        let attempts: Vec<String> = heard.iter().map(|result| result.attempt.to_string()).collect();
+        format!(
+            "only {ended} of the attempts {} were open: the others have a result already",
+            attempts.join(", ")
+        )
+    })?;
+    // An attempt found open by its target may have been answered in another run's name.
+    each(tx, sql, &result_rows(&interrupted, now)).await?;
+    let ended: Vec<i64> = results.iter().map(|result| result.attempt.0).collect();
+    let sql = "DELETE FROM open_attempts WHERE attempt IN (SELECT value FROM json_each(?1))";
+    each(tx, sql, &ended).await?;
     Ok(())
 }
 
@@ -180,7 +216,7 @@ pub(super) async fn end_runs(tx: &mut Tx<'_>, ends: &[End], now: i64) -> Result<
         (end.outcome.word(), reason, now, end.run.0)
     };
     let rows: Vec<_> = ends.iter().map(row).collect();
-    let sql = "UPDATE runs SET outcome = value->>0, reason = value->>1, ended = value->>2 FROM json_each(?1) \
+    let sql = "UPDATE runs SET outcome = value->>0, reason = value->>1, ended = value->>2 FROM jsonb_each(?1) \
          WHERE runs.id = value->>3 AND runs.outcome IS NULL";
     let ended = each(tx, sql, &rows).await?;
     all_rows(ended, rows.len(), || {
@@ -200,10 +236,10 @@ pub(super) async fn note_left_running(
         (server.account.to_string(), server.no.to_string(), since.map(micros))
     };
     let (left, gone): (Vec<_>, Vec<_>) = last.iter().map(row).partition(|(_, _, since)| since.is_some());
-    let sql = "INSERT INTO left_running (account, server, since) SELECT value->>0, value->>1, value->>2 FROM json_each(?1) \
+    let sql = "INSERT INTO left_running (account, server, since) SELECT value->>0, value->>1, value->>2 FROM jsonb_each(?1) \
          WHERE true ON CONFLICT (account, server) DO UPDATE SET since = excluded.since";
     each(tx, sql, &left).await?;
-    let sql = "DELETE FROM left_running WHERE (account, server) IN (SELECT value->>0, value->>1 FROM json_each(?1))";
+    let sql = "DELETE FROM left_running WHERE (account, server) IN (SELECT value->>0, value->>1 FROM jsonb_each(?1))";
     each(tx, sql, &gone).await?;
     Ok(())
 }
@@ -213,7 +249,7 @@ pub(super) async fn set_marks(tx: &mut Tx<'_>, marks: &[CoveredMark]) -> Result<
         (mark.rule.to_string(), mark.fingerprint.clone(), micros(mark.until), mark.closes.map(micros))
     };
     let rows: Vec<_> = marks.iter().map(row).collect();
-    let sql = "INSERT INTO marks (rule, fingerprint, until, closes) SELECT value->>0, value->>1, value->>2, value->>3 FROM json_each(?1) \
+    let sql = "INSERT INTO marks (rule, fingerprint, until, closes) SELECT value->>0, value->>1, value->>2, value->>3 FROM jsonb_each(?1) \
          WHERE true ON CONFLICT (rule) DO UPDATE SET fingerprint = excluded.fingerprint, until = excluded.until, \
          closes = excluded.closes";
     each(tx, sql, &rows).await?;
