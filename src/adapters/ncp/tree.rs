@@ -1,20 +1,150 @@
 //! One tree for JSON and XML answers, so that one reader serves both.
 
+use std::fmt;
+
 use quick_xml::Reader;
 use quick_xml::events::Event;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// How deep an XML answer may nest.
 const DEPTH_MAX: usize = 64;
 
-/// The body as a tree: JSON as it is; XML with texts as strings and `…List` elements as lists. `None` for anything else.
+/// The body as a tree: JSON without the fields that nobody reads; XML with texts as strings and `…List` elements as lists. `None` for anything else.
 pub(super) fn tree(body: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(body).ok()?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
-        return serde_json::from_str(text).ok();
+        let mut json = serde_json::Deserializer::from_str(text);
+        let tree = Node { depth: 0 }.deserialize(&mut json).ok()?;
+        return json.end().is_ok().then_some(tree);
     }
     if text.starts_with('<') { xml(text) } else { None }
+}
+
+/// Whether a field below the root is looked at by any reader. The others are skipped while JSON is read: an answer about twenty servers has
+/// six hundred of them.
+fn is_read(field: &str) -> bool {
+    matches!(
+        field,
+        "errorCode"
+            | "message"
+            | "details"
+            | "requestId"
+            | "returnCode"
+            | "returnMessage"
+            | "responseCode"
+            | "responseMessage"
+            | "totalRows"
+            | "serverInstanceList"
+            | "serverInstanceNo"
+            | "serverName"
+            | "serverInstanceStatus"
+            | "serverInstanceOperation"
+            | "serverInstanceType"
+            | "hypervisorType"
+            | "code"
+            | "vpcNo"
+            | "subnetNo"
+            | "zoneCode"
+            | "serverSpecCode"
+            | "serverProductCode"
+            | "uptime"
+            | "resourceId"
+            | "resourceName"
+    )
+}
+
+/// A value that is being read from JSON, so many objects below the root.
+#[derive(Clone, Copy)]
+struct Node {
+    depth: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for Node {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Value, D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, truth: bool) -> Result<Value, E> {
+        Ok(truth.into())
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element_seed(self)? {
+            all.push(item);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let mut all = Map::new();
+        while let Some(field) = fields.next_key_seed(Field(self))? {
+            match field {
+                Some(field) => {
+                    all.insert(field, fields.next_value_seed(Self { depth: self.depth + 1 })?);
+                }
+                None => {
+                    fields.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(Value::Object(all))
+    }
+}
+
+/// The name of a field of an object; `None` if it is to be skipped.
+struct Field(Node);
+
+impl<'de> DeserializeSeed<'de> for Field {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<Self::Value, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Field {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the name of a field")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok((self.0.depth == 0 || is_read(name)).then(|| name.to_owned()))
+    }
 }
 
 /// An element that is being read.
@@ -95,6 +225,17 @@ mod tests {
 
         assert_eq!(tree(json), tree(xml));
         assert!(tree(json).is_some());
+    }
+
+    #[test]
+    fn what_nobody_reads_is_skipped_below_the_root_and_must_be_json_all_the_same() {
+        let json = br#"{"x": {"code": 1, "codeName": {"code": 2}, "totalRows": [true, null, -1, 0.5, {"code": "a", "b": 1}]}, "y": 2}"#;
+        let odd = br#"{"x": {"codeName": {]}}"#;
+
+        let want =
+            serde_json::json!({"x": {"code": 1, "totalRows": [true, null, -1, 0.5, {"code": "a"}]}, "y": 2});
+        assert_eq!(tree(json), Some(want));
+        assert_eq!((tree(odd), tree(b"{} {}")), (None, None));
     }
 
     #[test]
