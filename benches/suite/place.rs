@@ -108,10 +108,31 @@ impl Place {
 
     /// Starts the daemon and returns it with the seconds until its rules are in force.
     pub(crate) fn daemon(&self) -> Result<(Ended, f64), Failure> {
+        self.up(self.command(&["run"]))
+    }
+
+    /// Starts the daemon so that each sync is a line of the file `syncs`; `None` where there is no `strace`.
+    pub(crate) fn daemon_with_syncs(&self) -> Result<Option<Ended>, Failure> {
+        if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+            return Ok(None);
+        }
+        let daemon = self.command(&["run"]);
+        let mut traced = Command::new("strace");
+        // Beside the daemon instead of above it: whoever ends the daemon ends this too.
+        traced
+            .args(["-D", "-f", "-qq", "-y", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-o"])
+            .arg(self.at("syncs"));
+        traced.arg(daemon.get_program()).args(daemon.get_args()).stdin(Stdio::null());
+        for (name, value) in daemon.get_envs() {
+            traced.env(name, value.unwrap_or_default());
+        }
+        Ok(Some(self.up(traced)?.0))
+    }
+
+    fn up(&self, mut command: Command) -> Result<(Ended, f64), Failure> {
         let log = self.at("log");
         let began = Watch::start();
-        let mut daemon =
-            Ended(self.command(&["run"]).envs(given()).stderr(Stdio::from(fs::File::create(&log)?)).spawn()?);
+        let mut daemon = Ended(command.envs(given()).stderr(Stdio::from(fs::File::create(&log)?)).spawn()?);
         until("the daemon is up", || {
             let is_up = fs::read_to_string(&log).ok()?.contains("rules are in force");
             (is_up || daemon.0.try_wait().ok()?.is_some()).then_some(())
