@@ -223,24 +223,28 @@ pub(crate) struct Used {
     pub(crate) cpu: f64,
     /// How often its threads gave the CPU back by themselves.
     pub(crate) switches: f64,
+    /// The same of the engine's thread alone.
+    pub(crate) engine_switches: f64,
     /// Memory in MiB, now and at its most.
     pub(crate) memory: (f64, f64),
 }
 
 pub(crate) fn used(process: &Ended) -> Result<Used, Failure> {
     let folder = PathBuf::from(format!("/proc/{}", process.0.id()));
-    let (mut cpu, mut switches) = (0.0, 0.0);
+    let (mut cpu, mut switches, mut engine_switches) = (0.0, 0.0, 0.0);
     for task in fs::read_dir(folder.join("task"))?.flatten() {
         // Nanoseconds on a CPU come first.
         let times = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         let nanos: u64 = times.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0);
         cpu += Duration::from_nanos(nanos).as_secs_f64();
         let status = fs::read_to_string(task.path().join("status")).unwrap_or_default();
-        switches += field(&status, "voluntary_ctxt_switches:");
+        let by_itself = field(&status, "voluntary_ctxt_switches:");
+        switches += by_itself;
+        engine_switches += if status.starts_with("Name:\tengine\n") { by_itself } else { 0.0 };
     }
     let status = fs::read_to_string(folder.join("status"))?;
     let memory = (field(&status, "VmRSS:") / 1024.0, field(&status, "VmHWM:") / 1024.0);
-    Ok(Used { cpu, switches, memory })
+    Ok(Used { cpu, switches, engine_switches, memory })
 }
 
 fn field(status: &str, name: &str) -> f64 {
