@@ -70,8 +70,12 @@ impl Write for Written {
 }
 
 impl Written {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     fn count(&self, operation: &str) -> usize {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         text.lines().filter(|line| line.contains("\"request\"") && line.contains(operation)).count()
     }
 }
@@ -535,4 +539,18 @@ async fn an_answer_of_two_mebibytes_is_read_and_the_last_moment_is_not_too_late(
 
     assert!(large.is_ok(), "{large:?}");
     assert!(matches!(last, Answer::Refused(_)), "{last:?}");
+}
+
+#[tokio::test]
+async fn a_log_of_the_sandbox_tells_the_audit_what_each_request_set_off() {
+    let (base, log) = sandbox(3, "").await;
+    let cloud = client(&base);
+    let servers = ["1001", "1002"].map(|no| ServerNo::parse(no).unwrap());
+    cloud.ask(Action::Start, &servers, jiff::Timestamp::MAX).await;
+    cloud.ask(Action::Start, &servers[..1], jiff::Timestamp::MAX).await;
+
+    let read = sunup::audit::cloud::read(&log.text(), &["main".to_owned()]).unwrap();
+
+    let took: Vec<String> = read.requests.iter().map(|request| request.took.join(" ")).collect();
+    assert_eq!(took, ["main/1001 main/1002", ""], "{}", log.text());
 }

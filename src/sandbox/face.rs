@@ -180,25 +180,14 @@ impl Sandbox {
         };
         let servers = numbers_of(&parameters);
         let signed = authenticate(&self.accounts, parts.method.as_str(), &target, &parts.headers, at / 1000);
-        let reply = match &signed {
-            Ok(account) => {
-                let call =
-                    Asked { operation, account: &account.access_key, parameters: &parameters, body: &form };
-                self.reply(&call, &servers, at)
-            }
-            Err(why) => Reply::plain(Answer::gateway(401, "200", "Authentication Failed", why), ""),
-        };
-        self.log.request(&Logged {
-            at,
+        let arrived = Arrived { at, operation, servers: &servers, signed: signed_at(&parts.headers) };
+        let asked = signed.map(|account| Asked {
             operation,
-            servers: &servers,
-            signature: signed.is_ok(),
-            signed: signed_at(&parts.headers),
-            account: &reply.account,
-            status: if matches!(reply.delivery, Delivery::Cut) { 0 } else { reply.answer.status },
-            code: &reply.answer.code,
-            fault: reply.fault.as_deref(),
+            account: &account.access_key,
+            parameters: &parameters,
+            body: &form,
         });
+        let reply = self.settle(&arrived, &asked);
         self.deliver(reply, format, cutter).await
     }
 
@@ -210,14 +199,40 @@ impl Sandbox {
         peer.ip().is_loopback().then_some(text)
     }
 
-    fn reply(&self, asked: &Asked<'_>, servers: &[String], at: i64) -> Reply {
-        let Asked { operation, account, parameters, body } = *asked;
+    /// Judges a request and has its line stand before the changes that it sets off, with nothing of another request between them: so an
+    /// audit knows what set them off.
+    fn settle(&self, arrived: &Arrived<'_>, asked: &Result<Asked<'_>, &'static str>) -> Reply {
         let mut inner = self.lock();
+        let (reply, changes) = match asked {
+            Ok(asked) => self.reply(&mut inner, asked, arrived),
+            Err(why) => {
+                (Reply::plain(Answer::gateway(401, "200", "Authentication Failed", why), ""), Vec::new())
+            }
+        };
+        let line = Logged {
+            at: arrived.at,
+            operation: arrived.operation,
+            servers: arrived.servers,
+            signature: asked.is_ok(),
+            signed: arrived.signed,
+            account: &reply.account,
+            status: if matches!(reply.delivery, Delivery::Cut) { 0 } else { reply.answer.status },
+            code: &reply.answer.code,
+            fault: reply.fault.as_deref(),
+        };
+        self.log.request(&line, &changes);
+        reply
+    }
+
+    /// What a signed request is answered with, and the changes that it sets off.
+    fn reply(&self, inner: &mut Inner, asked: &Asked<'_>, arrived: &Arrived<'_>) -> (Reply, Vec<Change>) {
+        let Asked { operation, account, parameters, body } = *asked;
+        let Arrived { at, servers, .. } = *arrived;
         self.log.changes(&inner.model.advance(at));
         inner.requests += 1;
         let request_id = format!("5a4db0c5-0000-4000-8000-{:012x}", inner.requests);
-        let plain = |answer| Reply::plain(answer, account);
-        if over_the_rate(&mut inner, self.rate, at) {
+        let plain = |answer| (Reply::plain(answer, account), Vec::new());
+        if over_the_rate(inner, self.rate, at) {
             return plain(Answer::gateway(429, "420", "Rate Limited", ""));
         }
         let known = NEEDED.contains(&operation) || (!self.strict && OTHERS.contains(&operation));
@@ -225,13 +240,11 @@ impl Sandbox {
             return plain(Answer::gateway(404, "300", "Not Found Exception", ""));
         }
         let target = Target { operation, account, servers, age: at - self.began };
-        let Inner { model, faults, .. } = &mut *inner;
+        let Inner { model, faults, .. } = inner;
         let index = faults.iter_mut().position(|fault| fault.strikes(&target, || model.chance(1000)));
         let struck = index.and_then(|index| faults.get(index)).cloned();
         let call = Call { operation, account, parameters, body, servers, at, request_id: &request_id };
-        let (reply, changes) = call.answer(model, struck.as_ref());
-        self.log.changes(&changes);
-        reply
+        call.answer(model, struck.as_ref())
     }
 
     async fn deliver(
@@ -353,6 +366,16 @@ impl Reply {
         let account = account.to_owned();
         Self { answer, html: false, delivery: Delivery::Whole, fault: None, later: None, account }
     }
+}
+
+/// A request as it arrived.
+#[derive(Clone, Copy)]
+struct Arrived<'a> {
+    at: i64,
+    operation: &'a str,
+    servers: &'a [String],
+    /// When it says that it was signed.
+    signed: Option<i64>,
 }
 
 /// What an authenticated request asks for.

@@ -37,8 +37,9 @@ impl Log {
         self.accounts.iter().position(|known| known == account).map_or(0, |index| index + 1)
     }
 
-    pub(super) fn request(&self, line: &Logged<'_>) {
-        self.write(&[json!({
+    /// A request, and the changes that it set off.
+    pub(super) fn request(&self, line: &Logged<'_>, changes: &[Change]) {
+        let request = json!({
             "at": line.at,
             "kind": "request",
             "operation": line.operation,
@@ -49,21 +50,24 @@ impl Log {
             "status": line.status,
             "code": line.code,
             "fault": line.fault,
-        })]);
+        });
+        let changes = changes.iter().map(|change| self.change(change));
+        self.write(&std::iter::once(request).chain(changes).collect::<Vec<_>>());
     }
 
     pub(super) fn changes(&self, changes: &[Change]) {
-        let line = |change: &Change| {
-            json!({
-                "at": change.at,
-                "kind": "state",
-                "account": self.number(&change.account),
-                "servers": [change.no],
-                "status": change.status,
-                "operation": change.operation,
-            })
-        };
-        self.write(&changes.iter().map(line).collect::<Vec<_>>());
+        self.write(&changes.iter().map(|change| self.change(change)).collect::<Vec<_>>());
+    }
+
+    fn change(&self, change: &Change) -> Value {
+        json!({
+            "at": change.at,
+            "kind": "state",
+            "account": self.number(&change.account),
+            "servers": [change.no],
+            "status": change.status,
+            "operation": change.operation,
+        })
     }
 
     /// What happened together is one write: a file takes longer for each than all else that an answer needs.
