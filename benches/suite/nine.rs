@@ -151,7 +151,7 @@ fn raw(requests: usize) -> Result<f64, Failure> {
     let mut ready: Vec<Vec<u8>> = Vec::new();
     let timestamp = SystemClock.now().as_millisecond().to_string();
     for request in 0..requests {
-        let mut target = "/vserver/v2/startServerInstances?regionCode=KR".to_owned();
+        let mut target = "/vserver/v2/startServerInstances?responseFormatType=json&regionCode=KR".to_owned();
         for n in 0..BATCH {
             target.push_str(&format!("&serverInstanceNoList.{}={}", n + 1, 1001 + request * BATCH + n));
         }

@@ -510,6 +510,65 @@ mod tests {
     }
 
     #[test]
+    fn candidates_without_room_are_left_for_later_only_where_room_is_all_that_lacks() {
+        let now = at("08:50:00");
+        let left = |change: fn(&mut Book)| {
+            let mut book = scene::book("[limits]\nrequests_per_hour = 30\n");
+            let numbers: Vec<String> = (1001..1011).map(|no| no.to_string()).collect();
+            let targets: Vec<_> = numbers.iter().map(|no| (no.as_str(), Progress::fresh(now))).collect();
+            scene::add(&mut book, 1, head("own", Action::Start, now), &targets);
+            book.accounts.get_mut(&account("main")).unwrap().line.batch = 2;
+            change(&mut book);
+            let candidate = |no: &String| Candidate {
+                run: RunId(1),
+                server: scene::server(no),
+                window_end: at("09:05:00"),
+                batch_max: usize::MAX,
+            };
+            within_room(&book, &account("main"), numbers.iter().map(candidate).collect()).len()
+        };
+
+        assert_eq!(left(|_| ()), ASKS_OPEN * 2, "two for each request that may be open");
+        assert_eq!(left(|book| book.accounts.get_mut(&account("main")).unwrap().asks_open = 3), 2);
+        assert_eq!(
+            left(|book| book.accounts.get_mut(&account("main")).unwrap().careful = Some(Timestamp::MIN)),
+            10
+        );
+        let trouble = |book: &mut Book| {
+            let state = book.accounts.get_mut(&account("main")).unwrap();
+            state.troubled.insert(ServerNo::parse("1001").unwrap());
+        };
+        assert_eq!(left(trouble), 10, "retries may be held back, and others then go before them");
+        assert_eq!(
+            left(|book| book.recent_asks.extend(vec![at("08:49:00"); 26])),
+            10,
+            "the hour's limit holds the rest"
+        );
+        let shared = |book: &mut Book| {
+            let fresh = Progress::fresh(at("08:50:00"));
+            scene::add(book, 2, head("other", Action::Start, at("08:50:00")), &[("1001", fresh)]);
+        };
+        assert_eq!(left(shared), 10, "a server of two runs stands here twice");
+    }
+
+    #[test]
+    fn a_target_for_which_there_is_no_room_keeps_the_end_of_its_window() {
+        let now = at("08:50:00");
+        let mut book = scene::book("");
+        let ready = Progress { askable: Some(now), ..Progress::fresh(now) };
+        scene::add(&mut book, 1, head("own", Action::Start, now), &[("1001", ready)]);
+        let mut gathered = |open: usize| {
+            book.accounts.get_mut(&account("main")).unwrap().asks_open = open;
+            let mut alarm = Alarm::default();
+            let wishes = gather(&book, now, &mut alarm);
+            (wishes.values().map(|wishes| wishes.asks.len()).sum::<usize>(), alarm.moment())
+        };
+
+        let end = head("own", Action::Start, now).window_end;
+        assert_eq!((gathered(0), gathered(ASKS_OPEN)), ((1, end), (0, end)));
+    }
+
+    #[test]
     fn the_own_server_is_asked_for_when_it_is_time_and_waited_for_only_while_it_is_not_known() {
         let now = at("08:50:00");
         let found = |after: &str, is_known: bool| {

@@ -4,7 +4,7 @@ use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 use super::encode::Operation;
-use super::tree::tree;
+use super::tree::{is_read, tree};
 use crate::domain::name::ServerNo;
 use crate::domain::retry::Layer;
 use crate::domain::server::{Condition, Traits};
@@ -101,6 +101,8 @@ fn shortened(text: &str) -> String {
 
 /// The first of several fields that holds a string, a number or a boolean, as text.
 pub(super) fn text(value: &Value, fields: &[&str]) -> Option<String> {
+    // JSON would lack it and XML would not.
+    debug_assert!(fields.iter().all(|field| is_read(field) || *field == "hasMore"), "{fields:?}");
     fields.iter().find_map(|field| match value.get(field)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -125,7 +127,10 @@ pub(super) fn plain(text: &str) -> String {
 /// A server without a number is none.
 fn server(value: &Value) -> Option<ServerView> {
     let no = ServerNo::from_answer(&text(value, &["serverInstanceNo"])?)?;
-    let code = |field: &str| value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default();
+    let code = |field: &str| {
+        debug_assert!(is_read(field), "{field}");
+        value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default()
+    };
     let condition = Condition::from_codes(&code("serverInstanceStatus"), &code("serverInstanceOperation"));
     let word = |field: &str| text(value, &[field]).map(|word| plain(&word)).unwrap_or_default();
     let traits = Traits {

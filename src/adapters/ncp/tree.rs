@@ -23,8 +23,8 @@ pub(super) fn tree(body: &[u8]) -> Option<Value> {
 }
 
 /// Whether a field below the root is looked at by any reader. The others are skipped while JSON is read: an answer about twenty servers has
-/// six hundred of them.
-fn is_read(field: &str) -> bool {
+/// six hundred of them. What readers look at must stand here: see [`super::read::text`].
+pub(super) fn is_read(field: &str) -> bool {
     matches!(
         field,
         "errorCode"
@@ -236,6 +236,12 @@ mod tests {
             serde_json::json!({"x": {"code": 1, "totalRows": [true, null, -1, 0.5, {"code": "a"}]}, "y": 2});
         assert_eq!(tree(json), Some(want));
         assert_eq!((tree(odd), tree(b"{} {}")), (None, None));
+        let half = br#"{"x": {"serverDescription": "\ud83d", "code": 1}}"#;
+        assert_eq!(
+            tree(half),
+            Some(serde_json::json!({"x": {"code": 1}})),
+            "half a character that nobody reads"
+        );
     }
 
     #[test]
