@@ -111,11 +111,11 @@ impl Resolver<'_> {
     }
 
     fn after(&mut self, name: &At<String>, after: &[At<String>], names: &BTreeSet<String>) -> Vec<GroupName> {
-        let known: Vec<&str> =
-            names.iter().map(String::as_str).filter(|known| *known != name.value).collect();
         let mut found: Vec<GroupName> = Vec::new();
         for group in after {
             if !names.contains(&group.value) {
+                let others = names.iter().map(String::as_str).filter(|known| *known != name.value);
+                let known: Vec<&str> = others.collect();
                 let remedy = remedy_for(&group.value, &known, "group");
                 self.error(group, format!("unknown group `{}`", group.value), "no such group", &remedy);
             } else if let Ok(on) = GroupName::new(&group.value)

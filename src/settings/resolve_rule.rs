@@ -347,10 +347,10 @@ impl<'a> RuleReader<'a> {
             resolver.problems.push(Problem::error(span, title, "an empty list does nothing", "name a group"));
             return None;
         }
-        let known: Vec<&str> = self.groups.iter().map(String::as_str).collect();
         let mut groups: Vec<GroupName> = Vec::new();
         for group in list {
             if !self.groups.contains(&group.value) {
+                let known: Vec<&str> = self.groups.iter().map(String::as_str).collect();
                 let remedy = remedy_for(&group.value, &known, "group");
                 resolver.error(&group, format!("unknown group `{}`", group.value), "no such group", &remedy);
             } else if let Ok(found) = GroupName::new(&group.value)
