@@ -16,7 +16,7 @@ use crate::domain::plan::Occurrence;
 use crate::domain::rule::{Rule, WINDOW_DEFAULT};
 use crate::domain::schedule::When;
 use crate::domain::server::{Found, Standing};
-use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, State, later};
+use crate::domain::target::{Event, Progress, SIGHT_AGE_MAX, later};
 use crate::planted::{Bug, is_planted};
 use crate::ports::notifier::{About, NoticeKind, Told, Urgency};
 use crate::ports::store::{Origin, Resolution, RunHead, Target, Waiver};
@@ -272,19 +272,8 @@ pub(super) fn tell_empty(draft: &mut Draft, origin: &Origin, empty: &BTreeSet<Gr
 
 /// A target that shares the open attempt of another run, or begins with what was seen lately.
 fn joined(book: &Book, action: Action, server: &ServerId, now: Timestamp) -> Progress {
-    for run in book.open_targets_of(server) {
-        let Some(run) = book.runs.get(&run).filter(|run| run.head.action == action) else {
-            continue;
-        };
-        let Some(target) = run.targets.get(server) else {
-            continue;
-        };
-        if matches!(
-            target.progress.state,
-            State::Asking { .. } | State::Looking { .. } | State::Moving { .. }
-        ) {
-            return Progress::joining(&target.progress, now);
-        }
+    if let Some(other) = book.runs.on_its_way(server, action) {
+        return Progress::joining(other, now);
     }
     let mut progress = Progress::fresh(now);
     // Only that a server can be asked is taken from an earlier look: where it runs already, it is looked at again.

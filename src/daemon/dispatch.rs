@@ -177,7 +177,8 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 alarm.at(deadline(&target.progress, &policy).unwrap_or(Timestamp::MAX));
                 continue;
             };
-            let lets_ask = book.accounts.get(&server.account).is_some_and(|state| state.breaker.lets_ask());
+            let account = book.accounts.get(&server.account);
+            let lets_ask = account.is_some_and(|state| state.breaker.lets_ask());
             match wish(&target.progress, &policy, now) {
                 Wish::Done => {}
                 Wish::Rest(moment) => alarm.at(moment),
@@ -193,8 +194,7 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 // A good read is what closes the breaker.
                 Wish::Ask if !lets_ask => note_look(&mut wishes.looks, &server.no, now),
                 // What is asked later is weighed then: the answer that makes room begins a turn.
-                Wish::Ask
-                    if book.accounts.get(&server.account).is_some_and(|state| asks_free(state) == 0) => {}
+                Wish::Ask if account.is_some_and(|state| asks_free(state) == 0) => {}
                 Wish::Ask => wishes.asks.entry(run.head.action).or_default().push(Candidate {
                     run: *id,
                     server: server.clone(),

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
 use super::book::Run;
-use crate::domain::name::{RunId, ServerId};
+use crate::domain::name::{Action, RunId, ServerId};
+use crate::domain::target::{Progress, State};
 use crate::ports::store::Target;
 
 /// Open runs by their numbers.
@@ -62,6 +63,15 @@ impl Runs {
     pub(super) fn of(&self, server: &ServerId) -> impl Iterator<Item = (RunId, &Run)> {
         let runs = self.of_server.get(server).into_iter().flatten();
         runs.filter_map(|id| Some((*id, self.runs.get(id)?)))
+    }
+
+    /// The progress of the oldest target of a server and an action that has a request out or is on its way.
+    pub(super) fn on_its_way(&self, server: &ServerId, action: Action) -> Option<&Progress> {
+        let same = self.of(server).filter(|(_, run)| run.head.action == action);
+        let mut progresses = same.filter_map(|(_, run)| Some(&run.targets.get(server)?.progress));
+        progresses.find(|progress| {
+            matches!(progress.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. })
+        })
     }
 
     /// The servers that more than one run holds: only between those is there anything to share or to wait for.

@@ -43,14 +43,7 @@ fn sharable(book: &Book, id: RunId, server: &ServerId) -> Option<Progress> {
     if !matches!(own.state, State::Waiting { .. }) || own.mark.is_some() {
         return None;
     }
-    let others =
-        book.runs.of(server).filter(|(other, run_of)| *other != id && run_of.head.action == run.head.action);
-    let mut progresses =
-        others.filter_map(|(_, other)| other.targets.get(server)).map(|target| &target.progress);
-    let busy = |progress: &&Progress| {
-        matches!(progress.state, State::Asking { .. } | State::Looking { .. } | State::Moving { .. })
-    };
-    progresses.find(busy).cloned()
+    book.runs.on_its_way(server, run.head.action).cloned()
 }
 
 /// Guards over names are judged now that names are known: in the turn that would record the intent.

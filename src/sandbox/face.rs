@@ -182,7 +182,6 @@ impl Sandbox {
         let signed = authenticate(&self.accounts, parts.method.as_str(), &target, &parts.headers, at / 1000);
         let arrived = Arrived { at, operation, servers: &servers, signed: signed_at(&parts.headers) };
         let asked = signed.map(|account| Asked {
-            operation,
             account: &account.access_key,
             parameters: &parameters,
             body: &form,
@@ -226,8 +225,8 @@ impl Sandbox {
 
     /// What a signed request is answered with, and the changes that it sets off.
     fn reply(&self, inner: &mut Inner, asked: &Asked<'_>, arrived: &Arrived<'_>) -> (Reply, Vec<Change>) {
-        let Asked { operation, account, parameters, body } = *asked;
-        let Arrived { at, servers, .. } = *arrived;
+        let Asked { account, parameters, body } = *asked;
+        let Arrived { at, operation, servers, .. } = *arrived;
         self.log.changes(&inner.model.advance(at));
         inner.requests += 1;
         let request_id = format!("5a4db0c5-0000-4000-8000-{:012x}", inner.requests);
@@ -381,7 +380,6 @@ struct Arrived<'a> {
 /// What an authenticated request asks for.
 #[derive(Clone, Copy)]
 struct Asked<'a> {
-    operation: &'a str,
     account: &'a str,
     parameters: &'a Parameters,
     body: &'a [u8],

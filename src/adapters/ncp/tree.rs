@@ -16,7 +16,7 @@ pub(super) fn tree(body: &[u8]) -> Option<Value> {
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
         let mut json = serde_json::Deserializer::from_str(text);
-        let tree = Node { depth: 0 }.deserialize(&mut json).ok()?;
+        let tree = Node { is_root: true }.deserialize(&mut json).ok()?;
         return json.end().is_ok().then_some(tree);
     }
     if text.starts_with('<') { xml(text) } else { None }
@@ -55,10 +55,10 @@ pub(super) fn is_read(field: &str) -> bool {
     )
 }
 
-/// A value that is being read from JSON, so many objects below the root.
+/// A value that is being read from JSON: the root, of which all fields are kept, or one below it.
 #[derive(Clone, Copy)]
 struct Node {
-    depth: usize,
+    is_root: bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Node {
@@ -113,7 +113,7 @@ impl<'de> Visitor<'de> for Node {
         while let Some(field) = fields.next_key_seed(Field(self))? {
             match field {
                 Some(field) => {
-                    all.insert(field, fields.next_value_seed(Self { depth: self.depth + 1 })?);
+                    all.insert(field, fields.next_value_seed(Self { is_root: false })?);
                 }
                 None => {
                     fields.next_value::<IgnoredAny>()?;
@@ -143,7 +143,7 @@ impl Visitor<'_> for Field {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok((self.0.depth == 0 || is_read(name)).then(|| name.to_owned()))
+        Ok((self.0.is_root || is_read(name)).then(|| name.to_owned()))
     }
 }
 
