@@ -13,7 +13,7 @@ use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::encode::{Operation, Parameters, Wire, is_plain, wire};
-use super::read::{Said, Success, read};
+use super::read::{Said, Success, TakenUp, read, read_request};
 use super::role::RoleKeys;
 use super::sent::{Failed, Sent, Urgent};
 use super::sign::signature;
@@ -321,13 +321,9 @@ impl Cloud for NcpCloud {
         let operation = Operation::of(action);
         let wire = wire(&self.base, operation, &parameters);
         let urgent = Urgent { limit: ATTEMPT_LIMIT, not_after };
-        let sent = self.exchange(&self.base, &wire, urgent, |body| read(operation, body)).await;
+        let sent = self.exchange(&self.base, &wire, urgent, |body| read_request(operation, body)).await;
         let result = match sent.result {
-            Sent::Success(success) => {
-                let listed: BTreeSet<_> =
-                    success.servers.into_iter().flatten().map(|server| server.no).collect();
-                Answer::Accepted { listed, request_id: success.request_id }
-            }
+            Sent::Success(TakenUp { listed, request_id }) => Answer::Accepted { listed, request_id },
             Sent::Refused(refusal) => Answer::Refused(refusal),
             Sent::Unsent(reason) => Answer::NotSent(reason),
             Sent::Lost(reason) => Answer::Unanswered(reason),

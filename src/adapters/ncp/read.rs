@@ -1,10 +1,12 @@
 //! A lenient reader of answers: numbers or strings, missing and unknown fields, both error layers, and rubbish.
 
+use std::collections::BTreeSet;
+
 use jiff::{Timestamp, Zoned};
 use serde_json::Value;
 
 use super::encode::Operation;
-use super::tree::{is_read, tree};
+use super::tree::{is_read, is_read_of_request, tree};
 use crate::domain::name::ServerNo;
 use crate::domain::retry::Layer;
 use crate::domain::server::{Condition, Traits};
@@ -29,9 +31,38 @@ pub(super) struct Success {
     pub(super) servers: Option<Vec<ServerView>>,
 }
 
-/// Reads a body, whatever the HTTP status was.
+/// What the answer to a start or stop says: the servers that the cloud has taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct TakenUp {
+    pub(super) request_id: Option<String>,
+    pub(super) listed: BTreeSet<ServerNo>,
+}
+
+/// Reads the answer to a list, whatever the HTTP status was.
 pub(super) fn read(operation: Operation, body: &[u8]) -> Said<Success> {
-    let Some(Value::Object(root)) = tree(body) else {
+    told(operation, body, is_read, |response| Success {
+        request_id: text(response, &["requestId"]),
+        total_rows: text(response, &["totalRows"]).and_then(|rows| rows.parse().ok()),
+        servers: list(response, "serverInstanceList").map(|list| list.iter().filter_map(server).collect()),
+    })
+}
+
+/// Reads the answer to a start or stop, whatever the HTTP status was. How its servers stand is not looked at: reads show that.
+pub(super) fn read_request(operation: Operation, body: &[u8]) -> Said<TakenUp> {
+    told(operation, body, is_read_of_request, |response| TakenUp {
+        request_id: text(response, &["requestId"]),
+        listed: list(response, "serverInstanceList").into_iter().flatten().filter_map(number).collect(),
+    })
+}
+
+/// What a body says; `success` reads the response of the operation where it is one.
+fn told<T>(
+    operation: Operation,
+    body: &[u8],
+    is_kept: fn(&str) -> bool,
+    success: impl FnOnce(&Value) -> T,
+) -> Said<T> {
+    let Some(Value::Object(root)) = tree(body, is_kept) else {
         return unreadable(body);
     };
     if let Some(error) = told_error(&root) {
@@ -41,12 +72,7 @@ pub(super) fn read(operation: Operation, body: &[u8]) -> Said<Success> {
         return unreadable(body);
     };
     match text(response, &["returnCode", "responseCode"]).as_deref() {
-        Some("0") => Said::Success(Success {
-            request_id: text(response, &["requestId"]),
-            total_rows: text(response, &["totalRows"]).and_then(|rows| rows.parse().ok()),
-            servers: list(response, "serverInstanceList")
-                .map(|list| list.iter().filter_map(server).collect()),
-        }),
+        Some("0") => Said::Success(success(response)),
         Some(_) => server_error(response),
         None => unreadable(body),
     }
@@ -124,9 +150,13 @@ pub(super) fn plain(text: &str) -> String {
     text.chars().map(|c| if odd(c) { '?' } else { c }).take(EXCERPT_CHARS_MAX).collect()
 }
 
+fn number(server: &Value) -> Option<ServerNo> {
+    ServerNo::from_answer(&text(server, &["serverInstanceNo"])?)
+}
+
 /// A server without a number is none.
 fn server(value: &Value) -> Option<ServerView> {
-    let no = ServerNo::from_answer(&text(value, &["serverInstanceNo"])?)?;
+    let no = number(value)?;
     let code = |field: &str| {
         debug_assert!(is_read(field), "{field}");
         value.get(field).and_then(|field| text(field, &["code"])).unwrap_or_default()
@@ -280,6 +310,28 @@ mod tests {
         );
 
         assert_eq!(found.servers.unwrap()[0].traits.name.as_deref(), Some("a?[31mb?error c?d"));
+    }
+
+    #[test]
+    fn of_the_answer_to_a_request_the_servers_are_read_that_the_cloud_has_taken_up() {
+        let json = br#"{"startServerInstancesResponse": {"requestId": "r", "returnCode": "0", "serverInstanceList": [
+            {"serverInstanceNo": 1001, "serverInstanceStatus": {"code": "NSTOP"}}, {"serverName": "without a number"},
+            {"serverInstanceNo": "1002"}]}}"#;
+        let xml = b"<startServerInstancesResponse><requestId>r</requestId><returnCode>0</returnCode><serverInstanceList>\
+            <serverInstance><serverInstanceNo>1001</serverInstanceNo><serverName>a</serverName></serverInstance>\
+            <serverInstance><serverInstanceNo>1002</serverInstanceNo></serverInstance></serverInstanceList>\
+            </startServerInstancesResponse>";
+
+        let listed = ["1001", "1002"].map(|no| ServerNo::parse(no).unwrap()).into();
+        let want = Said::Success(TakenUp { request_id: Some("r".into()), listed });
+        assert_eq!(read_request(Operation::Start, json), want);
+        assert_eq!(read_request(Operation::Start, xml), want);
+        let refused = br#"{"responseError": {"requestId": "r", "returnCode": "10", "returnMessage": "m"}}"#;
+        let (layer, code, text) = (Layer::Server, "10".into(), "m".into());
+        let want = Said::Error { layer, code, text, request_id: Some("r".into()) };
+        assert_eq!(read_request(Operation::Start, refused), want);
+        let Said::Success(guide) = read_request(Operation::Start, GUIDE) else { panic!("not read") };
+        assert_eq!(guide.listed.iter().map(ServerNo::as_str).collect::<Vec<_>>(), ["******8773"]);
     }
 
     #[test]

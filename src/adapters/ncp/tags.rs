@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::encode::Wire;
 use super::read::{Said, list, plain, text, told_error, unreadable};
-use super::tree::tree;
+use super::tree::{is_read, tree};
 use crate::domain::group::Tag;
 use crate::domain::name::ServerNo;
 use crate::ports::cloud::ServerView;
@@ -57,7 +57,7 @@ pub(super) fn wire(tag: &Tag, region: &str, page: u32) -> Wire {
 
 /// Reads an answer.
 pub(super) fn read(body: &[u8]) -> Said<Resources> {
-    let Some(Value::Object(root)) = tree(body) else {
+    let Some(Value::Object(root)) = tree(body, is_read) else {
         return unreadable(body);
     };
     if let Some(error) = told_error(&root) {

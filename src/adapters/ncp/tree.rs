@@ -10,13 +10,14 @@ use serde_json::{Map, Value};
 /// How deep an XML answer may nest.
 const DEPTH_MAX: usize = 64;
 
-/// The body as a tree: JSON without the fields that nobody reads; XML with texts as strings and `…List` elements as lists. `None` for anything else.
-pub(super) fn tree(body: &[u8]) -> Option<Value> {
+/// The body as a tree: JSON with only those fields below the root that are kept, see [`is_read`]; XML with texts as strings and `…List`
+/// elements as lists. `None` for anything else.
+pub(super) fn tree(body: &[u8], is_kept: fn(&str) -> bool) -> Option<Value> {
     let text = std::str::from_utf8(body).ok()?;
     let text = text.trim_start_matches('\u{feff}').trim();
     if text.starts_with('{') {
         let mut json = serde_json::Deserializer::from_str(text);
-        let tree = Node { is_root: true }.deserialize(&mut json).ok()?;
+        let tree = Node { is_root: true, is_kept }.deserialize(&mut json).ok()?;
         return json.end().is_ok().then_some(tree);
     }
     if text.starts_with('<') { xml(text) } else { None }
@@ -55,10 +56,30 @@ pub(super) fn is_read(field: &str) -> bool {
     )
 }
 
+/// Whether a field below the root is looked at in the answer to a start or stop: of a server only its number.
+pub(super) fn is_read_of_request(field: &str) -> bool {
+    let is_trait = matches!(
+        field,
+        "serverName"
+            | "serverInstanceStatus"
+            | "serverInstanceOperation"
+            | "serverInstanceType"
+            | "hypervisorType"
+            | "vpcNo"
+            | "subnetNo"
+            | "zoneCode"
+            | "serverSpecCode"
+            | "serverProductCode"
+            | "uptime"
+    );
+    is_read(field) && !is_trait
+}
+
 /// A value that is being read from JSON: the root, of which all fields are kept, or one below it.
 #[derive(Clone, Copy)]
 struct Node {
     is_root: bool,
+    is_kept: fn(&str) -> bool,
 }
 
 impl<'de> DeserializeSeed<'de> for Node {
@@ -113,7 +134,7 @@ impl<'de> Visitor<'de> for Node {
         while let Some(field) = fields.next_key_seed(Field(self))? {
             match field {
                 Some(field) => {
-                    all.insert(field, fields.next_value_seed(Self { is_root: false })?);
+                    all.insert(field, fields.next_value_seed(Self { is_root: false, ..self })?);
                 }
                 None => {
                     fields.next_value::<IgnoredAny>()?;
@@ -143,7 +164,7 @@ impl Visitor<'_> for Field {
     }
 
     fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok((self.0.is_root || is_read(name)).then(|| name.to_owned()))
+        Ok((self.0.is_root || (self.0.is_kept)(name)).then(|| name.to_owned()))
     }
 }
 
@@ -223,8 +244,8 @@ mod tests {
         let xml = b"<?xml version=\"1.0\"?><error><errorCode>210</errorCode>\
             <message>a &lt; b &amp; c &gt; &apos;d&apos; &quot;e&quot; &#102;</message></error>";
 
-        assert_eq!(tree(json), tree(xml));
-        assert!(tree(json).is_some());
+        assert_eq!(tree(json, is_read), tree(xml, is_read));
+        assert!(tree(json, is_read).is_some());
     }
 
     #[test]
@@ -234,11 +255,11 @@ mod tests {
 
         let want =
             serde_json::json!({"x": {"code": 1, "totalRows": [true, null, -1, 0.5, {"code": "a"}]}, "y": 2});
-        assert_eq!(tree(json), Some(want));
-        assert_eq!((tree(odd), tree(b"{} {}")), (None, None));
+        assert_eq!(tree(json, is_read), Some(want));
+        assert_eq!((tree(odd, is_read), tree(b"{} {}", is_read)), (None, None));
         let half = br#"{"x": {"serverDescription": "\ud83d", "code": 1}}"#;
         assert_eq!(
-            tree(half),
+            tree(half, is_read),
             Some(serde_json::json!({"x": {"code": 1}})),
             "half a character that nobody reads"
         );
@@ -246,7 +267,7 @@ mod tests {
 
     #[test]
     fn lists_of_xml_are_lists_even_when_empty() {
-        let tree = tree(b"<r><serverInstanceList><serverInstance><no>1</no></serverInstance></serverInstanceList><tagList/></r>");
+        let tree = tree(b"<r><serverInstanceList><serverInstance><no>1</no></serverInstance></serverInstanceList><tagList/></r>", is_read);
 
         let root = &tree.unwrap()["r"];
         assert_eq!(root["serverInstanceList"][0]["no"], "1");
@@ -257,8 +278,8 @@ mod tests {
     fn an_answer_may_nest_just_so_deep() {
         let nested = |depth: usize| format!("{}x{}", "<a>".repeat(depth), "</a>".repeat(depth));
 
-        assert!(tree(nested(DEPTH_MAX - 1).as_bytes()).is_some());
-        assert_eq!(tree(nested(DEPTH_MAX).as_bytes()), None);
+        assert!(tree(nested(DEPTH_MAX - 1).as_bytes(), is_read).is_some());
+        assert_eq!(tree(nested(DEPTH_MAX).as_bytes(), is_read), None);
     }
 
     #[test]
@@ -268,8 +289,8 @@ mod tests {
         for body in
             ["", "null", "hello", "{", "<a>", "<a></b>", "<a/><b/>", "[1]", deep.as_str(), bomb, "\u{0}"]
         {
-            assert_eq!(tree(body.as_bytes()), None, "{body:?}");
+            assert_eq!(tree(body.as_bytes(), is_read), None, "{body:?}");
         }
-        assert_eq!(tree(&[0xff, 0xfe, b'{']), None);
+        assert_eq!(tree(&[0xff, 0xfe, b'{'], is_read), None);
     }
 }
