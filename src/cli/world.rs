@@ -47,7 +47,7 @@ fn line(account: &Account, clock: &Arc<dyn Clock>) -> AccountLine {
     let resources = resources_url(account, &servers);
     let endpoints = Endpoints { servers, resources, region: account.region.clone() };
     let cloud = NcpCloud::new(account.name.as_str(), endpoints, keys, roots, Arc::clone(clock), pace);
-    AccountLine { cloud: Arc::new(cloud), bucket, batch: account.batch }
+    AccountLine::new(Arc::new(cloud), bucket, account.batch)
 }
 
 /// What the file names beats the provider's variable, which beats the public site.

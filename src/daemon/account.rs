@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Semaphore;
 
 use super::book::Book;
 use super::draft::Draft;
@@ -18,6 +19,9 @@ use crate::domain::target::shifted;
 use crate::ports::cloud::Cloud;
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
 
+/// The most mutating requests of an account that are on the wire at once, each with a connection and an answer of its own.
+const PLACES: usize = 32;
+
 /// What the engine needs of an account: its cloud, its pace and the size of its batches.
 #[derive(Clone)]
 pub struct AccountLine {
@@ -27,6 +31,15 @@ pub struct AccountLine {
     pub bucket: Arc<Bucket>,
     /// The most servers in one request.
     pub batch: usize,
+    /// Places on the wire for mutating requests.
+    pub(super) places: Arc<Semaphore>,
+}
+
+impl AccountLine {
+    /// An account on which nothing is on the wire yet.
+    pub fn new(cloud: Arc<dyn Cloud>, bucket: Arc<Bucket>, batch: usize) -> Self {
+        Self { cloud, bucket, batch, places: Arc::new(Semaphore::new(PLACES)) }
+    }
 }
 
 /// What shows that an account's trouble has passed.

@@ -292,12 +292,13 @@ impl Book {
         account.and_then(|account| account.own.as_ref()).is_some_and(|own| own.contains(&server.no))
     }
 
-    /// Whether a newer opposite target has a request out, or must look, for this server.
+    /// Whether an opposite target has a request out, or must look, for a server of a run with this action.
     pub(super) fn opposite_holds_the_wire(&self, server: &ServerId, action: Action) -> bool {
-        self.runs
-            .of(server)
-            .filter(|(_, run)| run.head.action != action)
-            .any(|(_, run)| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire()))
+        let holds =
+            |run: &Run| run.targets.get(server).is_some_and(|target| target.progress.holds_the_wire());
+        // A server that is in one run alone, which is the caller's, has no other target.
+        self.runs.shared().contains(server)
+            && self.runs.of(server).any(|(_, run)| run.head.action != action && holds(run))
     }
 
     /// A target that waits learns nothing from a sight that began before the last request for its server was settled.

@@ -27,8 +27,9 @@ use crate::ports::store::{Intent, Waiver};
 
 /// The most mutating requests of an ordinary account that may be open at once.
 const ASKS_OPEN: usize = 4;
-/// The most of any account, however fast it may be asked.
-const ASKS_OPEN_MAX: usize = 256;
+/// The most of any account, however fast it may be asked: each turn passes over all open targets, so that many small turns cost more than
+/// a few large ones. Not all of them are on the wire at once: see `PLACES` of an account.
+const ASKS_OPEN_MAX: usize = 1024;
 /// A request whose intent took longer to record is not sent: what was decided then may no longer be right.
 const DECISION_AGE_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two reads of one account.
@@ -185,7 +186,6 @@ fn gather(book: &Book, now: Timestamp, alarm: &mut Alarm) -> BTreeMap<AccountNam
                 // Nothing that is seen meanwhile counts.
                 Wish::Ask | Wish::Look(_)
                     if matches!(target.progress.state, State::Waiting { .. })
-                        && book.runs.shared().contains(server)
                         && book.opposite_holds_the_wire(server, run.head.action) =>
                 {
                     alarm.at(later(now, LOOK_SPACING));

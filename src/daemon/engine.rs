@@ -7,11 +7,12 @@ mod journal;
 mod parts;
 mod time;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 pub use self::parts::{Beat, Cause, EngineError, Freshness, Input, Mode, Parts, Reload};
@@ -246,7 +247,8 @@ impl Engine {
         for attempt in interrupted {
             let text = Some("the program ended while the request was on its way".to_owned());
             let (status, code, request_id) = (None, None, None);
-            let result = AttemptResult { attempt, result: "interrupted", status, code, text, request_id };
+            let result = AttemptResult::INTERRUPTED;
+            let result = AttemptResult { attempt, result, status, code, text, request_id };
             draft.turn.results.push(result);
         }
     }
@@ -340,12 +342,14 @@ impl Engine {
         }
         self.book.finish(&mut draft);
         if is_planted(Bug::ActFirst) {
-            self.act(std::mem::take(&mut acts));
+            drop(self.act(std::mem::take(&mut acts)));
         }
         self.record(&mut draft).await?;
         self.answer_people(commands, std::mem::take(&mut draft.command_runs));
         self.greet_if_wanted(&mut acts);
-        self.act(acts);
+        let left = self.act(acts);
+        let spare = alarm.moment().duration_since(self.parts.clock.now());
+        io::all_left(left, spare.try_into().unwrap_or_default()).await;
         self.say();
         self.chores().await;
         let released = self.is_ready() && !self.deferred.is_empty();
@@ -489,7 +493,9 @@ impl Engine {
         }
     }
 
-    fn act(&mut self, acts: Vec<Act>) {
+    /// Does what was decided. The channel that it returns ends when all requests have left.
+    fn act(&mut self, acts: Vec<Act>) -> mpsc::Receiver<Infallible> {
+        let (leaving, left) = mpsc::channel(1);
         for act in acts {
             let account = match &act {
                 Act::Probe { probe } => {
@@ -514,7 +520,7 @@ impl Engine {
             match act {
                 Act::Ask { attempt, action, servers, decided, not_after, .. } => {
                     let while_true = decided..=not_after;
-                    self.tasks.spawn_on(talk.ask(attempt, action, servers, while_true), io);
+                    self.tasks.spawn_on(talk.ask(attempt, action, servers, while_true, leaving.clone()), io);
                 }
                 Act::Look { servers, limit, .. } => {
                     let epoch = self.watch.epoch();
@@ -534,6 +540,7 @@ impl Engine {
                 Act::Probe { .. } => {}
             }
         }
+        left
     }
 
     async fn chores(&mut self) {

@@ -1,11 +1,12 @@
 //! The tasks that talk to the cloud. Each owns one exchange and reports it to the engine.
 
+use std::convert::Infallible;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::account::AccountLine;
 use super::engine::Input;
@@ -19,6 +20,14 @@ use crate::ports::cloud::{ClockVerdict, Exchange, ReadError, ReadTrouble, Scope}
 use crate::ports::host::Host;
 use crate::ports::prober::Prober;
 
+/// Held by each request that is to leave, until it does: whoever has the other end learns when all have.
+pub(super) type Leaving = mpsc::Sender<Infallible>;
+
+/// How long everything else waits at most for requests to leave.
+const RUSH_MAX: Duration = Duration::from_millis(500);
+/// How late tokio's timer may be: it counts whole milliseconds.
+const TIMER_LATE_MAX: Duration = Duration::from_millis(2);
+
 /// What a task needs to talk and to report.
 #[derive(Clone)]
 pub(super) struct Talk {
@@ -31,7 +40,8 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Sends one request, unless its time has passed or the clock was set back while the intent was being recorded.
+    /// Sends one request once there is a place for it on the wire, unless its time has passed or the clock was set back since it was
+    /// decided.
     ///
     /// `while_true`: from when it was decided until when that may be acted on, on the wall clock.
     pub(super) async fn ask(
@@ -40,9 +50,12 @@ impl Talk {
         action: Action,
         servers: Vec<ServerNo>,
         while_true: RangeInclusive<Timestamp>,
+        leaving: Leaving,
     ) {
-        let exchange = match still_true(&while_true, self.clock.now()) {
-            Ok(()) => self.line.cloud.ask(action, &servers, *while_true.end()).await,
+        let place = self.place(&while_true).await;
+        drop(leaving);
+        let exchange = match place {
+            Ok(_place) => self.line.cloud.ask(action, &servers, *while_true.end()).await,
             Err(reason) => Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard },
         };
         self.report(Input::Answered { attempt, exchange }).await;
@@ -84,23 +97,56 @@ impl Talk {
         self.report(Input::Greeted { account, epoch, exchange }).await;
     }
 
+    /// A place on the wire, while what was decided may still be acted on.
+    async fn place(&self, while_true: &RangeInclusive<Timestamp>) -> Result<SemaphorePermit<'_>, Reason> {
+        still_true(while_true, self.clock.now(), &RECORDED_LATE)?;
+        let places = &self.line.places;
+        // Nobody closes them.
+        let place = places.acquire().await.map_err(|_| PLACED_LATE.reason())?;
+        still_true(while_true, self.clock.now(), &PLACED_LATE)?;
+        Ok(place)
+    }
+
     async fn report(&self, input: Input) {
         // The engine outlives its tasks except at the very end, when nobody waits for reports any more.
         let _ = self.reports.send(input).await;
     }
 }
 
+/// Why a request is too late to be sent.
+struct Late(ReasonKind, &'static str);
+
+impl Late {
+    fn reason(&self) -> Reason {
+        Reason::new(self.0, self.1)
+    }
+}
+
+const RECORDED_LATE: Late =
+    Late(ReasonKind::Store, "recording the intent took too long, so nothing was sent");
+const PLACED_LATE: Late = Late(
+    ReasonKind::Unreachable,
+    "the requests before it went without an answer for too long, so nothing was sent",
+);
+
 /// Whether what was decided may still be acted on.
-fn still_true(while_true: &RangeInclusive<Timestamp>, now: Timestamp) -> Result<(), Reason> {
+fn still_true(while_true: &RangeInclusive<Timestamp>, now: Timestamp, late: &Late) -> Result<(), Reason> {
     if now > *while_true.end() {
-        let words = "recording the intent took too long, so nothing was sent";
-        return Err(Reason::new(ReasonKind::Store, words));
+        return Err(late.reason());
     }
     if now < *while_true.start() {
-        let words = "the clock was set back while the intent was being recorded, so nothing was sent";
+        let words = "the clock was set back while the request was being made ready, so nothing was sent";
         return Err(Reason::new(ReasonKind::Clock, words));
     }
     Ok(())
+}
+
+/// Waits until all requests have left, but not longer than there is time to spare: what is due does not wait for them. Everything else may,
+/// log lines and answers above all: none of it can send anything sooner, and answers that come meanwhile are heard together.
+pub(super) async fn all_left(mut left: mpsc::Receiver<Infallible>, spare: Duration) {
+    let limit = spare.saturating_sub(TIMER_LATE_MAX).min(RUSH_MAX);
+    // Nothing is ever sent: it ends when the last request lets go.
+    let _ = tokio::time::timeout(limit, left.recv()).await;
 }
 
 /// Asks a probe's question and reports the answer.
@@ -117,13 +163,89 @@ pub(super) async fn probe(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use futures_util::FutureExt;
+    use tokio::sync::Semaphore;
+
     use super::*;
+    use crate::daemon::scene;
+    use crate::ports::clock::Reading;
+
+    struct Hand(Mutex<Timestamp>);
+
+    impl Clock for Hand {
+        fn read(&self) -> Reading {
+            Reading { wall: *self.0.lock().unwrap(), boot: Duration::ZERO, awake: Duration::ZERO }
+        }
+    }
 
     #[test]
     fn what_was_decided_is_acted_on_neither_late_nor_under_a_clock_that_went_back() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let told = |now| still_true(&(at(100)..=at(110)), at(now)).map_err(|reason| reason.kind.word());
+        let told = |now| {
+            still_true(&(at(100)..=at(110)), at(now), &RECORDED_LATE).map_err(|reason| reason.kind.word())
+        };
 
         assert_eq!([99, 100, 110, 111].map(told), [Err("clock"), Ok(()), Ok(()), Err("store")]);
+    }
+
+    #[tokio::test]
+    async fn a_request_waits_for_a_place_on_the_wire_and_not_longer_than_it_is_true() {
+        let decided = scene::at("08:50:00");
+        let (reports, mut inputs) = mpsc::channel(8);
+        let clock = Arc::new(Hand(Mutex::new(decided)));
+        let line = AccountLine { places: Arc::new(Semaphore::new(1)), ..scene::line() };
+        let talk =
+            Talk { account: scene::account("main"), generation: 0, line, clock: clock.clone(), reports };
+        let (leaving, _left) = mpsc::channel(1);
+        let ask = |attempt| {
+            let (while_true, leaving) = (decided..=scene::at("08:50:05"), leaving.clone());
+            Box::pin(talk.clone().ask(AttemptId(attempt), Action::Start, vec![], while_true, leaving))
+        };
+        let (mut first, mut second, mut third) = (ask(1), ask(2), ask(3));
+        let waiting = || leaving.strong_count() - 1;
+        let places = || talk.line.places.available_permits();
+
+        // The cloud never answers.
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
+        assert_eq!((places(), waiting()), (0, 2));
+        drop(first);
+        assert!(second.as_mut().now_or_never().is_none());
+        assert_eq!((places(), waiting()), (0, 1), "the place is the second one's");
+        *clock.0.lock().unwrap() = scene::at("08:50:06");
+        drop(second);
+        third.await;
+        let Some(Input::Answered { attempt: AttemptId(3), exchange }) = inputs.recv().await else {
+            panic!("no answer")
+        };
+        let Answer::NotSent(reason) = exchange.result else { panic!("sent") };
+        assert_eq!((reason.kind, places(), waiting()), (ReasonKind::Unreachable, 1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_else_waits_for_requests_to_leave_but_not_beyond_what_is_due() {
+        let waited = async |leaves_after: Option<u64>, spare: u64| {
+            let (leaving, left) = mpsc::channel(1);
+            let mut leaving = Some(leaving);
+            let mut waiting = Box::pin(all_left(left, Duration::from_millis(spare)));
+            for millis in 0..u64::MAX {
+                if leaves_after == Some(millis) {
+                    leaving = None;
+                }
+                if waiting.as_mut().now_or_never().is_some() {
+                    return (millis, leaving.is_none());
+                }
+                tokio::time::advance(Duration::from_millis(1)).await;
+            }
+            panic!("it never ends")
+        };
+
+        assert_eq!(waited(Some(0), 60_000).await, (0, true));
+        assert_eq!(waited(Some(300), 60_000).await, (300, true));
+        assert_eq!(waited(None, 60_000).await, (500, false), "RUSH_MAX");
+        assert_eq!(waited(None, 10).await, (8, false), "a little sooner, since a timer may be late");
+        assert_eq!(waited(None, 0).await, (0, false));
     }
 }

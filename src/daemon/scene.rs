@@ -60,7 +60,7 @@ pub(super) fn book(more: &str) -> Book {
 
 /// An account's cloud that never answers.
 pub(super) fn line() -> AccountLine {
-    AccountLine { cloud: Arc::new(Silence), bucket: Arc::new(Bucket::new(10, Arc::new(Stopped))), batch: 20 }
+    AccountLine::new(Arc::new(Silence), Arc::new(Bucket::new(10, Arc::new(Stopped))), 20)
 }
 
 /// A run by a rule, due at a moment, with a window of a quarter of an hour.

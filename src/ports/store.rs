@@ -213,7 +213,7 @@ pub struct Intent {
 pub struct AttemptResult {
     /// The attempt.
     pub attempt: AttemptId,
-    /// `accepted`, `refused`, `not-sent`, `unanswered` or `interrupted`.
+    /// `accepted`, `refused`, `not-sent`, `unanswered` or [`AttemptResult::INTERRUPTED`].
     pub result: &'static str,
     /// The HTTP status, where there was an answer.
     pub status: Option<u16>,
@@ -223,6 +223,11 @@ pub struct AttemptResult {
     pub text: Option<String>,
     /// The cloud's request id.
     pub request_id: Option<String>,
+}
+
+impl AttemptResult {
+    /// The result of an attempt that was on its way when the program ended.
+    pub const INTERRUPTED: &'static str = "interrupted";
 }
 
 /// A change of one target.

@@ -11,9 +11,9 @@ use sunup::domain::name::{Action, AttemptId, GroupName, OverrideId, RuleName, Ru
 use sunup::domain::outcome::{Asked, Outcome, RunOutcome};
 use sunup::domain::overrides::{Ended, Override, Scope};
 use sunup::ports::store::{
-    AttemptRecord, Claim, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery, MissedRange,
-    OccurrenceKey, OpenRun, Opening, Origin, Resolution, RunHead, RunRecord, Store, StoreError, StoredConfig,
-    Target, TargetRecord, Turn, Withdrawn,
+    AttemptRecord, AttemptResult, Claim, ConfigEntry, ConfigText, CoveredMark, Doubtful, Entry, HistoryQuery,
+    MissedRange, OccurrenceKey, OpenRun, Opening, Origin, Resolution, RunHead, RunRecord, Store, StoreError,
+    StoredConfig, Target, TargetRecord, Turn, Withdrawn,
 };
 
 /// A run with all that belongs to it.
@@ -116,7 +116,11 @@ impl Held {
         }
         let answered =
             |id: &AttemptId| self.attempts.get(id).is_none_or(|attempt| attempt.answered.is_some());
-        if turn.results.iter().any(|result| result.result != "interrupted" && answered(&result.attempt)) {
+        if turn
+            .results
+            .iter()
+            .any(|result| result.result != AttemptResult::INTERRUPTED && answered(&result.attempt))
+        {
             return conflict("the attempt has a result already");
         }
         let added = |server: &ServerId, run: &RunId| {
@@ -180,7 +184,7 @@ impl Held {
                     (attempt.status, attempt.code) = (result.status, result.code.clone());
                     (attempt.text, attempt.request_id) = (result.text.clone(), result.request_id.clone());
                 }
-                None if result.result == "interrupted" => {}
+                None if result.result == AttemptResult::INTERRUPTED => {}
                 None => return conflict("the attempt has a result already"),
             }
             self.open.retain(|_, open| *open != result.attempt);
@@ -357,8 +361,8 @@ impl Held {
             .collect();
         let mut unanswered = Vec::new();
         for attempt in &recent {
-            let result = attempt.result.as_deref().unwrap_or("interrupted");
-            if matches!(result, "unanswered" | "interrupted") {
+            let result = attempt.result.as_deref().unwrap_or(AttemptResult::INTERRUPTED);
+            if matches!(result, "unanswered" | AttemptResult::INTERRUPTED) {
                 let servers: BTreeSet<&ServerId> = attempt.targets.iter().map(|(_, server)| server).collect();
                 unanswered.extend(
                     servers.into_iter().map(|server| (server.clone(), attempt.action, attempt.intended)),

@@ -362,7 +362,7 @@ fn lines(
         let bucket = Arc::new(Bucket::new(account.rate, Arc::clone(clock)));
         let key = key_of(account.name.as_str());
         let cloud = Arc::new(Sky { outside: Arc::clone(outside), key });
-        (account.name.clone(), AccountLine { cloud, bucket, batch: account.batch })
+        (account.name.clone(), AccountLine::new(cloud, bucket, account.batch))
     };
     settings.accounts.values().map(line).collect()
 }

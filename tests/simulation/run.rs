@@ -326,7 +326,7 @@ fn lines(outside: &Outside, settings: &Settings) -> BTreeMap<sunup::domain::name
     let clock: Arc<dyn Clock> = Arc::new(outside.clone());
     let line = |account: &sunup::settings::Account| {
         let bucket = Arc::new(Bucket::new(account.rate, Arc::clone(&clock)));
-        (account.name.clone(), AccountLine { cloud: Arc::new(outside.clone()), bucket, batch: account.batch })
+        (account.name.clone(), AccountLine::new(Arc::new(outside.clone()), bucket, account.batch))
     };
     settings.accounts.values().map(line).collect()
 }

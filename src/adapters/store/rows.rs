@@ -11,9 +11,6 @@ use super::row;
 use crate::domain::name::{RunId, ServerId};
 use crate::ports::store::{AttemptResult, Change, Claim, CoveredMark, End, Intent, Origin, Target};
 
-/// The result of an attempt that the end of the program interrupted.
-const INTERRUPTED: &str = "interrupted";
-
 /// How many rows go to one statement.
 const ROWS_MAX: usize = 1000;
 
@@ -191,7 +188,7 @@ pub(super) async fn end_attempts(
     now: i64,
 ) -> Result<(), Failure> {
     let (interrupted, heard): (Vec<_>, Vec<_>) =
-        results.iter().partition(|result| result.result == INTERRUPTED);
+        results.iter().partition(|result| result.result == AttemptResult::INTERRUPTED);
     let sql = "UPDATE attempts SET answered = value->>1, result = value->>2, status = value->>3, code = value->>4, text = value->>5, \
          request_id = value->>6 FROM jsonb_each(?1) WHERE attempts.id = value->>0 AND attempts.answered IS NULL";
     let ended = each(tx, sql, &result_rows(&heard, now)).await?;
