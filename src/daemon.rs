@@ -22,6 +22,7 @@ mod lines;
 pub mod listing;
 mod measure;
 pub mod overrides;
+mod places;
 mod probes;
 pub mod rate;
 mod reload;

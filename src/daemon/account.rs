@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Semaphore;
 
 use super::book::Book;
 use super::draft::Draft;
+use super::places::{PLACES, Places};
 use super::rate::Bucket;
 use crate::domain::breaker::Breaker;
 use crate::domain::budget::Budget;
@@ -19,9 +19,6 @@ use crate::domain::target::shifted;
 use crate::ports::cloud::Cloud;
 use crate::ports::notifier::{NoticeKind, Told, Urgency};
 
-/// The most mutating requests of an account that are on the wire at once, each with a connection and an answer of its own.
-const PLACES: usize = 32;
-
 /// What the engine needs of an account: its cloud, its pace and the size of its batches.
 #[derive(Clone)]
 pub struct AccountLine {
@@ -32,13 +29,13 @@ pub struct AccountLine {
     /// The most servers in one request.
     pub batch: usize,
     /// Places on the wire for mutating requests.
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Arc<Places>,
 }
 
 impl AccountLine {
     /// An account on which nothing is on the wire yet.
     pub fn new(cloud: Arc<dyn Cloud>, bucket: Arc<Bucket>, batch: usize) -> Self {
-        Self { cloud, bucket, batch, places: Arc::new(Semaphore::new(PLACES)) }
+        Self { cloud, bucket, batch, places: Arc::new(Places::new(PLACES)) }
     }
 }
 
@@ -61,6 +58,8 @@ pub(super) struct AccountState {
     pub(super) troubled: BTreeSet<ServerNo>,
     pub(super) looking: bool,
     pub(super) asks_open: usize,
+    /// Whether it has taken all that was decided at once so far: if not, no more is decided than there are places on the wire.
+    pub(super) is_quick: bool,
     pub(super) look_after: Timestamp,
     pub(super) look_failures: u32,
     pub(super) listing: bool,
@@ -93,6 +92,7 @@ impl AccountState {
             troubled: BTreeSet::new(),
             looking: false,
             asks_open: 0,
+            is_quick: true,
             look_after: Timestamp::UNIX_EPOCH,
             look_failures: 0,
             listing: false,
@@ -115,6 +115,8 @@ impl AccountState {
     /// Takes what came of a request for servers: the next one for them repeats it, if it failed for no reason of theirs.
     pub(super) fn note_trouble(&mut self, servers: &[ServerNo], answer: &Answer) {
         let of_all = match answer {
+            // Nothing was tried.
+            Answer::Withheld(_) => return,
             Answer::NotSent(_) | Answer::Unanswered(_) => true,
             Answer::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
             Answer::Accepted { .. } => false,

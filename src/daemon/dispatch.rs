@@ -13,6 +13,7 @@ use super::forecast::look_ahead;
 use super::gates::hold_and_free;
 use super::lines::Line;
 use super::listing;
+use super::places::PLACES;
 use super::waiting::{explain, share, withdraw_forbidden};
 use super::warm::warm;
 use crate::domain::budget::Turn;
@@ -28,8 +29,8 @@ use crate::ports::store::{Intent, Waiver};
 /// The most mutating requests of an ordinary account that may be open at once.
 const ASKS_OPEN: usize = 4;
 /// The most of any account, however fast it may be asked: each turn passes over all open targets, so that many small turns cost more than
-/// a few large ones. Not all of them are on the wire at once: see `PLACES` of an account.
-const ASKS_OPEN_MAX: usize = 1024;
+/// a few large ones. No more than [`PLACES`] of them are on the wire.
+const ASKS_OPEN_MAX: usize = 1000;
 /// A request whose intent took longer to record is not sent: what was decided then may no longer be right.
 const DECISION_AGE_MAX: Duration = Duration::from_secs(5);
 /// The shortest time between two reads of one account.
@@ -315,12 +316,13 @@ fn within_room(book: &Book, account: &AccountName, candidates: Vec<Candidate>) -
 
 /// How many more mutating requests of an account may be open.
 fn asks_free(state: &AccountState) -> usize {
-    asks_open_max(state.line.bucket.rate_milli()).saturating_sub(state.asks_open)
+    let most = if state.is_quick { ASKS_OPEN_MAX } else { PLACES };
+    asks_open_max(state.line.bucket.rate_milli(), most).saturating_sub(state.asks_open)
 }
 
 /// How many mutating requests may be open at once, by the rate in thousandths a second: what a tenth of a second lets through.
-fn asks_open_max(rate_milli: u64) -> usize {
-    usize::try_from(rate_milli / 10_000).unwrap_or(ASKS_OPEN_MAX).clamp(ASKS_OPEN, ASKS_OPEN_MAX)
+fn asks_open_max(rate_milli: u64, most: usize) -> usize {
+    usize::try_from(rate_milli / 10_000).unwrap_or(most).clamp(ASKS_OPEN, most)
 }
 
 /// When the next mutating request may go, if the hour's are used up.

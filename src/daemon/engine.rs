@@ -349,8 +349,10 @@ impl Engine {
         self.greet_if_wanted(&mut acts);
         let left = self.act(acts);
         let spare = alarm.moment().duration_since(self.parts.clock.now());
-        io::all_left(left, spare.try_into().unwrap_or_default()).await;
-        self.say();
+        // What is not said now is said after what is due.
+        if io::all_left(left, spare.try_into().unwrap_or_default()).await {
+            self.say();
+        }
         self.chores().await;
         let released = self.is_ready() && !self.deferred.is_empty();
         alarm.at(self.watch.wakes_at(reading).unwrap_or(Timestamp::MAX));
@@ -493,7 +495,7 @@ impl Engine {
         }
     }
 
-    /// Does what was decided. The channel that it returns ends when all requests have left.
+    /// Does what was decided. The channel that it returns ends when all requests have their place on the wire.
     fn act(&mut self, acts: Vec<Act>) -> mpsc::Receiver<Infallible> {
         let (leaving, left) = mpsc::channel(1);
         for act in acts {

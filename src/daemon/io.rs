@@ -10,6 +10,7 @@ use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::account::AccountLine;
 use super::engine::Input;
+use super::places::WAIT_MAX;
 use crate::domain::name::GroupName;
 use crate::domain::name::{AccountName, Action, AttemptId, ServerNo};
 use crate::domain::outcome::{Reason, ReasonKind};
@@ -20,11 +21,9 @@ use crate::ports::cloud::{ClockVerdict, Exchange, ReadError, ReadTrouble, Scope}
 use crate::ports::host::Host;
 use crate::ports::prober::Prober;
 
-/// Held by each request that is to leave, until it does: whoever has the other end learns when all have.
+/// Held by each request until it has its place on the wire: whoever has the other end learns when all have.
 pub(super) type Leaving = mpsc::Sender<Infallible>;
 
-/// How long everything else waits at most for requests to leave.
-const RUSH_MAX: Duration = Duration::from_millis(500);
 /// How late tokio's timer may be: it counts whole milliseconds.
 const TIMER_LATE_MAX: Duration = Duration::from_millis(2);
 
@@ -40,25 +39,34 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Sends one request once there is a place for it on the wire, unless its time has passed or the clock was set back since it was
-    /// decided.
+    /// Sends one request once there is a place for it on the wire, unless its time has passed, the clock was set back since it was decided,
+    /// or another one failed while it waited.
     ///
     /// `while_true`: from when it was decided until when that may be acted on, on the wall clock.
-    pub(super) async fn ask(
+    pub(super) fn ask(
         self,
         attempt: AttemptId,
         action: Action,
         servers: Vec<ServerNo>,
         while_true: RangeInclusive<Timestamp>,
         leaving: Leaving,
-    ) {
-        let place = self.place(&while_true).await;
-        drop(leaving);
-        let exchange = match place {
-            Ok(_place) => self.line.cloud.ask(action, &servers, *while_true.end()).await,
-            Err(reason) => Exchange { result: Answer::NotSent(reason), clock: ClockVerdict::Unheard },
-        };
-        self.report(Input::Answered { attempt, exchange }).await;
+    ) -> impl Future<Output = ()> {
+        let failures = self.line.places.failures();
+        async move {
+            let result = match self.place(&while_true, failures).await {
+                Ok(place) => {
+                    drop(leaving);
+                    let exchange = self.line.cloud.ask(action, &servers, *while_true.end()).await;
+                    if tells_of_trouble(&exchange.result) {
+                        self.line.places.note_failure();
+                    }
+                    drop(place);
+                    exchange
+                }
+                Err(reason) => Exchange { result: Answer::Withheld(reason), clock: ClockVerdict::Unheard },
+            };
+            self.report(Input::Answered { attempt, exchange: result }).await;
+        }
     }
 
     /// Looks at servers.
@@ -98,12 +106,17 @@ impl Talk {
     }
 
     /// A place on the wire, while what was decided may still be acted on.
-    async fn place(&self, while_true: &RangeInclusive<Timestamp>) -> Result<SemaphorePermit<'_>, Reason> {
-        still_true(while_true, self.clock.now(), &RECORDED_LATE)?;
-        let places = &self.line.places;
-        // Nobody closes them.
-        let place = places.acquire().await.map_err(|_| PLACED_LATE.reason())?;
-        still_true(while_true, self.clock.now(), &PLACED_LATE)?;
+    async fn place(
+        &self,
+        while_true: &RangeInclusive<Timestamp>,
+        failures: usize,
+    ) -> Result<SemaphorePermit<'_>, Reason> {
+        still_true(while_true, self.clock.now())?;
+        let Some(place) = self.line.places.take(failures).await else {
+            let words = "requests before it took too long or failed, so it is decided again";
+            return Err(Reason::new(ReasonKind::Limit, words));
+        };
+        still_true(while_true, self.clock.now())?;
         Ok(place)
     }
 
@@ -113,40 +126,35 @@ impl Talk {
     }
 }
 
-/// Why a request is too late to be sent.
-struct Late(ReasonKind, &'static str);
-
-impl Late {
-    fn reason(&self) -> Reason {
-        Reason::new(self.0, self.1)
+/// Whether an answer speaks against sending more just now, and not only of the servers that it is about.
+fn tells_of_trouble(answer: &Answer) -> bool {
+    match answer {
+        Answer::Accepted { .. } => false,
+        Answer::Refused(refusal) => matches!(refusal.status, 401 | 403 | 429 | 500..),
+        Answer::NotSent(_) | Answer::Unanswered(_) | Answer::Withheld(_) => true,
     }
 }
 
-const RECORDED_LATE: Late =
-    Late(ReasonKind::Store, "recording the intent took too long, so nothing was sent");
-const PLACED_LATE: Late = Late(
-    ReasonKind::Unreachable,
-    "the requests before it went without an answer for too long, so nothing was sent",
-);
-
 /// Whether what was decided may still be acted on.
-fn still_true(while_true: &RangeInclusive<Timestamp>, now: Timestamp, late: &Late) -> Result<(), Reason> {
+fn still_true(while_true: &RangeInclusive<Timestamp>, now: Timestamp) -> Result<(), Reason> {
     if now > *while_true.end() {
-        return Err(late.reason());
+        let words = "recording the intent took too long, so nothing was sent";
+        return Err(Reason::new(ReasonKind::Store, words));
     }
     if now < *while_true.start() {
-        let words = "the clock was set back while the request was being made ready, so nothing was sent";
+        let words = "the clock was set back while the request was made ready, so nothing was sent";
         return Err(Reason::new(ReasonKind::Clock, words));
     }
     Ok(())
 }
 
-/// Waits until all requests have left, but not longer than there is time to spare: what is due does not wait for them. Everything else may,
-/// log lines and answers above all: none of it can send anything sooner, and answers that come meanwhile are heard together.
-pub(super) async fn all_left(mut left: mpsc::Receiver<Infallible>, spare: Duration) {
-    let limit = spare.saturating_sub(TIMER_LATE_MAX).min(RUSH_MAX);
+/// Waits until all requests have their place on the wire, but not longer than there is time to spare: what is due does not wait for them.
+/// Everything else may, log lines and answers above all: none of it can send anything sooner, and answers that come meanwhile are heard
+/// together. Returns whether there is still time to spare.
+pub(super) async fn all_left(mut left: mpsc::Receiver<Infallible>, spare: Duration) -> bool {
+    let spare = spare.saturating_sub(TIMER_LATE_MAX);
     // Nothing is ever sent: it ends when the last request lets go.
-    let _ = tokio::time::timeout(limit, left.recv()).await;
+    tokio::time::timeout(spare.min(WAIT_MAX), left.recv()).await.is_ok() || spare > WAIT_MAX
 }
 
 /// Asks a probe's question and reports the answer.
@@ -163,79 +171,87 @@ pub(super) async fn probe(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use futures_util::FutureExt;
-    use tokio::sync::Semaphore;
 
     use super::*;
+    use crate::daemon::places::Places;
     use crate::daemon::scene;
+    use crate::domain::retry::{Layer, Refusal};
     use crate::ports::clock::Reading;
 
-    struct Hand(Mutex<Timestamp>);
+    struct Stopped(Timestamp);
 
-    impl Clock for Hand {
+    impl Clock for Stopped {
         fn read(&self) -> Reading {
-            Reading { wall: *self.0.lock().unwrap(), boot: Duration::ZERO, awake: Duration::ZERO }
+            Reading { wall: self.0, boot: Duration::ZERO, awake: Duration::ZERO }
         }
     }
 
     #[test]
     fn what_was_decided_is_acted_on_neither_late_nor_under_a_clock_that_went_back() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let told = |now| {
-            still_true(&(at(100)..=at(110)), at(now), &RECORDED_LATE).map_err(|reason| reason.kind.word())
-        };
+        let told = |now| still_true(&(at(100)..=at(110)), at(now)).map_err(|reason| reason.kind.word());
 
         assert_eq!([99, 100, 110, 111].map(told), [Err("clock"), Ok(()), Ok(()), Err("store")]);
     }
 
     #[tokio::test]
-    async fn a_request_waits_for_a_place_on_the_wire_and_not_longer_than_it_is_true() {
+    async fn a_request_waits_for_its_place_and_is_withheld_if_another_one_fails_meanwhile() {
         let decided = scene::at("08:50:00");
         let (reports, mut inputs) = mpsc::channel(8);
-        let clock = Arc::new(Hand(Mutex::new(decided)));
-        let line = AccountLine { places: Arc::new(Semaphore::new(1)), ..scene::line() };
-        let talk =
-            Talk { account: scene::account("main"), generation: 0, line, clock: clock.clone(), reports };
+        let line = AccountLine { places: Arc::new(Places::new(1)), ..scene::line() };
+        let clock = Arc::new(Stopped(decided));
+        let talk = Talk { account: scene::account("main"), generation: 0, line, clock, reports };
         let (leaving, _left) = mpsc::channel(1);
         let ask = |attempt| {
             let (while_true, leaving) = (decided..=scene::at("08:50:05"), leaving.clone());
             Box::pin(talk.clone().ask(AttemptId(attempt), Action::Start, vec![], while_true, leaving))
         };
-        let (mut first, mut second, mut third) = (ask(1), ask(2), ask(3));
         let waiting = || leaving.strong_count() - 1;
-        let places = || talk.line.places.available_permits();
+        let (mut first, mut second, mut third) = (ask(1), ask(2), ask(3));
 
         // The cloud never answers.
         assert!(first.as_mut().now_or_never().is_none());
         assert!(second.as_mut().now_or_never().is_none() && third.as_mut().now_or_never().is_none());
-        assert_eq!((places(), waiting()), (0, 2));
+        assert_eq!(waiting(), 2);
         drop(first);
         assert!(second.as_mut().now_or_never().is_none());
-        assert_eq!((places(), waiting()), (0, 1), "the place is the second one's");
-        *clock.0.lock().unwrap() = scene::at("08:50:06");
+        assert_eq!(waiting(), 1, "the place is the second one's");
+        talk.line.places.note_failure();
         drop(second);
         third.await;
         let Some(Input::Answered { attempt: AttemptId(3), exchange }) = inputs.recv().await else {
             panic!("no answer")
         };
-        let Answer::NotSent(reason) = exchange.result else { panic!("sent") };
-        assert_eq!((reason.kind, places(), waiting()), (ReasonKind::Unreachable, 1, 0));
+        let Answer::Withheld(reason) = exchange.result else { panic!("sent") };
+        assert_eq!((reason.kind, waiting()), (ReasonKind::Limit, 0));
+    }
+
+    #[test]
+    fn a_refusal_speaks_against_others_unless_it_is_about_its_own_servers() {
+        let refused = |status| {
+            let (layer, code, text) = (Layer::Server, String::new(), String::new());
+            Answer::Refused(Refusal { status, layer, code, text, request_id: None, retry_after: None })
+        };
+
+        let told = [200, 400, 401, 403, 404, 429, 500, 503].map(|status| tells_of_trouble(&refused(status)));
+        assert_eq!(told, [false, false, true, true, false, true, true, true]);
+        assert!(tells_of_trouble(&Answer::NotSent(scene::reason(ReasonKind::Unreachable))));
+        assert!(!tells_of_trouble(&Answer::Accepted { listed: [].into(), request_id: None }));
     }
 
     #[tokio::test(start_paused = true)]
     async fn everything_else_waits_for_requests_to_leave_but_not_beyond_what_is_due() {
         let waited = async |leaves_after: Option<u64>, spare: u64| {
             let (leaving, left) = mpsc::channel(1);
-            let mut leaving = Some(leaving);
+            let mut leaving = vec![leaving];
             let mut waiting = Box::pin(all_left(left, Duration::from_millis(spare)));
             for millis in 0..u64::MAX {
                 if leaves_after == Some(millis) {
-                    leaving = None;
+                    leaving.clear();
                 }
-                if waiting.as_mut().now_or_never().is_some() {
-                    return (millis, leaving.is_none());
+                if let Some(is_time_to_spare) = waiting.as_mut().now_or_never() {
+                    return (millis, is_time_to_spare);
                 }
                 tokio::time::advance(Duration::from_millis(1)).await;
             }
@@ -244,7 +260,7 @@ mod tests {
 
         assert_eq!(waited(Some(0), 60_000).await, (0, true));
         assert_eq!(waited(Some(300), 60_000).await, (300, true));
-        assert_eq!(waited(None, 60_000).await, (500, false), "RUSH_MAX");
+        assert_eq!(waited(None, 60_000).await, (1000, true), "WAIT_MAX");
         assert_eq!(waited(None, 10).await, (8, false), "a little sooner, since a timer may be late");
         assert_eq!(waited(None, 0).await, (0, false));
     }

@@ -252,7 +252,7 @@ fn answered(attempt: AttemptId, action: Action, answer: &Answer) {
             "attempt {attempt}: the cloud refused the {action}: {}",
             refusal.words()
         ),
-        Answer::NotSent(reason) => tracing::warn!(
+        Answer::NotSent(reason) | Answer::Withheld(reason) => tracing::warn!(
             attempt.id = attempt.0,
             attempt.result = "not-sent",
             "attempt {attempt}: nothing was sent: {}",

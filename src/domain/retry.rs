@@ -66,6 +66,8 @@ pub enum Answer {
     Refused(Refusal),
     /// Nothing was written to the wire: no address, no connection, no TLS, no keys.
     NotSent(Reason),
+    /// This program kept it back after it was decided, for a reason that says nothing about the cloud.
+    Withheld(Reason),
     /// Something was written and no whole answer came back.
     Unanswered(Reason),
 }
@@ -163,7 +165,7 @@ pub fn aftermath(answer: &Answer, server: &ServerNo, servers: &[ServerNo]) -> Af
         Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials => {
             Aftermath::NotDone { reason: reason.clone(), wait: Wait::Fixed(KEYS_WAIT), batch_max: batch }
         }
-        Answer::NotSent(reason) => {
+        Answer::NotSent(reason) | Answer::Withheld(reason) => {
             Aftermath::NotDone { reason: reason.clone(), wait: Wait::Backoff, batch_max: batch }
         }
         Answer::Unanswered(reason) => Aftermath::MaybeDone {

@@ -1,12 +1,13 @@
 //! Reloads and restarts placed on the very moments at which something is due: nothing is lost, nothing doubled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use sunup::daemon::engine::Input;
+use sunup::domain::name::RunId;
 use sunup::ports::store::Entry;
 
-use crate::world::World;
+use crate::world::{Fate, World};
 
 /// A rule that starts every ten minutes, and one that stops five minutes after it.
 const RULES: &str = "[rules.up]\ncron = \"*/10 * * * *\"\nstart = [\"web\"]\n\
@@ -106,4 +107,56 @@ async fn an_occurrence_that_comes_again_by_another_jitter_is_not_done_twice() {
     let occurrences = world.history().await;
     assert_eq!(occurrences.len(), 1, "{occurrences:?}");
     assert_eq!(world.asked(), ["09:00:00 start 1001 1002"]);
+}
+
+/// 400 servers in requests of one each, all due at once: 64 are on the wire and the others wait for a place.
+fn rush() -> World {
+    let servers: Vec<String> = (1001..1401).map(|no| format!("\"{no}\"")).collect();
+    let text = format!(
+        "timezone = \"UTC\"\n[limits]\nrequests_per_hour = 10000\nservers_per_run = 1000\n\
+         [accounts.main]\nregion = \"KR\"\nrate = 10000\nbatch = 1\n[groups.all]\nservers = [{}]\n\
+         [rules.up]\ncron = \"0 9 * * *\"\nstart = [\"all\"]\n",
+        servers.join(", ")
+    );
+    let mut world = World::at("2026-11-23T08:59:00Z").fleet(400, |_, _| ()).only(&text);
+    world.change(|outside| outside.answers_later = true);
+    world
+}
+
+/// How often each server was asked, and how many requests were decided and not sent.
+async fn asked(world: &World) -> (BTreeMap<String, usize>, usize) {
+    let mut asked: BTreeMap<String, usize> = BTreeMap::new();
+    for line in world.asked() {
+        *asked.entry(line.split(' ').next_back().unwrap().to_owned()).or_default() += 1;
+    }
+    let attempts = world.attempts(RunId(1)).await;
+    let unsent = attempts.iter().filter(|attempt| attempt.result.as_deref() == Some("not-sent")).count();
+    (asked, unsent)
+}
+
+#[tokio::test]
+async fn all_requests_of_a_rush_are_decided_at_once_and_leave_as_places_become_free() {
+    let mut world = rush();
+
+    world.run(120).await;
+
+    let commits = world.outside.lock().unwrap().commits.clone();
+    assert_eq!(commits.iter().find(|commit| **commit != (0, 0)), Some(&(1, 400)));
+    let (asked, unsent) = asked(&world).await;
+    assert_eq!((asked.len(), asked.values().max(), unsent), (400, Some(&1), 0));
+    assert!(world.told().await[0].starts_with("rule up done"));
+}
+
+#[tokio::test]
+async fn after_a_request_of_a_rush_has_failed_those_without_a_place_are_decided_again() {
+    let mut world = rush().fates(&[Fate::Throttled]);
+
+    world.run(300).await;
+
+    let (asked, unsent) = asked(&world).await;
+    assert_eq!(unsent, 336, "400 without the 64 that were on the wire");
+    let again: Vec<&usize> = asked.values().filter(|times| **times > 1).collect();
+    assert_eq!((asked.len(), again), (400, vec![&2]), "only the one that was refused was asked twice");
+    assert!(world.told().await[0].starts_with("rule up done"));
+    assert_eq!(world.notices(), [""; 0], "nobody is needed");
 }

@@ -116,6 +116,10 @@ fn refusal(status: u16, code: &str, retry_after: Option<Duration>) -> Answer {
 #[async_trait]
 impl Cloud for Sky {
     async fn ask(&self, action: Action, servers: &[ServerNo], _: Timestamp) -> Exchange<Answer> {
+        let answers_later = self.outside.lock().unwrap().answers_later;
+        if answers_later {
+            tokio::task::yield_now().await;
+        }
         let mut outside = self.outside.lock().unwrap();
         let numbers: Vec<String> = servers.iter().map(ToString::to_string).collect();
         let line = format!("{} {action} {}", outside.wall.strftime("%H:%M:%S"), numbers.join(" "));

@@ -36,6 +36,8 @@ pub(crate) struct Outside {
     pub(crate) reads: usize,
     /// How many lists were read, each with all its pages.
     pub(crate) lists: usize,
+    /// Whether all requests that can be on the wire at once are, before the first of them is answered.
+    pub(crate) answers_later: bool,
     /// Servers that no request moves: what the cloud does with a batch that holds one.
     pub(crate) bad: BTreeMap<String, Bad>,
     /// When probes begin to pass; those not named never do.
@@ -93,6 +95,7 @@ impl World {
             boot: Duration::from_secs(1000),
             model: Model::new(servers, 1),
             fates: VecDeque::new(),
+            answers_later: false,
             asked: Vec::new(),
             reads: 0,
             lists: 0,
@@ -270,6 +273,12 @@ impl World {
             store.history(&HistoryQuery { limit: 10_000, ..HistoryQuery::default() }).await.unwrap();
         entries.reverse();
         entries
+    }
+
+    /// The attempts of a run.
+    pub(crate) async fn attempts(&self, run: RunId) -> Vec<AttemptRecord> {
+        let store = SqliteStore::open_to_read(&self.path()).await.unwrap();
+        store.run(run).await.unwrap().unwrap().1
     }
 
     pub(crate) fn notices(&self) -> Vec<String> {

@@ -177,6 +177,10 @@ impl Engine {
                 Reason::new(ReasonKind::Api, refusal.words())
             }
             Answer::Refused(_) => return,
+            Answer::Withheld(reason) => {
+                state.is_quick &= reason.kind != ReasonKind::Limit;
+                return;
+            }
             Answer::NotSent(reason) if reason.kind == ReasonKind::Store => return,
             Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials => {
                 return self.book.trouble(draft, account, reason, Proof::AnyAnswer);
@@ -310,7 +314,7 @@ fn result_of(attempt: AttemptId, answer: &Answer) -> AttemptResult {
             request_id: refusal.request_id.clone(),
             ..plain("refused", Some(refusal.text.clone()))
         },
-        Answer::NotSent(reason) => plain("not-sent", Some(reason.text.clone())),
+        Answer::NotSent(reason) | Answer::Withheld(reason) => plain("not-sent", Some(reason.text.clone())),
         Answer::Unanswered(reason) => plain("unanswered", Some(reason.text.clone())),
     }
 }
