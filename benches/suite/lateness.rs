@@ -24,6 +24,8 @@ use crate::place::{Ended, Failure, Place, millis, pause, second_in, until, wait_
 
 /// The word by which the program is started again as a scheduler to compare with.
 pub(crate) const CHILD: &str = "--as-tokio-cron-scheduler";
+/// Where `scripts/bench` installs a replacement of cron to compare with.
+const YACRON: &str = "target/bench/yacron/bin/yacron";
 /// How many clients of the listener send a byte now and then.
 const SLOW: usize = 500;
 
@@ -89,6 +91,10 @@ pub(crate) fn measure(figures: &mut Figures, runs: usize) -> Result<(), Failure>
     match cron_late(3)? {
         Some(late) => figures.note("Debian's cron with curl: p50", "ms", &[median(&late)], Goal::None),
         None => println!("Debian's cron is left out: it is not installed, or this is not root"),
+    }
+    match yacron_late(3)? {
+        Some(late) => figures.note("yacron with curl: p50", "ms", &[median(&late)], Goal::None),
+        None => println!("yacron is left out: it is not installed"),
     }
     Ok(())
 }
@@ -210,23 +216,43 @@ pub(crate) fn child(arguments: &[String]) -> Result<(), Failure> {
     })
 }
 
-/// What a minute's line of a crontab comes to. The request is not signed; it is logged all the same.
+/// A command that sends the request. It is not signed; the sandbox logs it all the same.
+fn curl(place: &Place) -> String {
+    let endpoint = &place.endpoint;
+    format!(
+        "curl -s -o /dev/null '{endpoint}/vserver/v2/startServerInstances?regionCode=KR&serverInstanceNoList.1=1001'"
+    )
+}
+
+/// How late each request is that a daemon's command sends at each minute.
+fn minutely(daemon: &mut Command, place: &Place, minutes: usize) -> Result<Vec<f64>, Failure> {
+    let quiet = daemon.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let _daemon = Ended(quiet.spawn()?);
+    wait_for(second_in(61 * i64::try_from(minutes)?)?)?;
+    Ok(place.starts()?.iter().map(|(at, _)| millis(at.rem_euclid(60_000_000))).collect())
+}
+
+/// What a minute's line of a crontab comes to.
 fn cron_late(minutes: usize) -> Result<Option<Vec<f64>>, Failure> {
     let (table, program) = (Path::new("/etc/cron.d/sunup-bench"), Path::new("/usr/sbin/cron"));
     let place = Place::new(1, "1s..1s")?;
-    let line = format!(
-        "* * * * * root curl -s -o /dev/null '{}/vserver/v2/startServerInstances?regionCode=KR&serverInstanceNoList.1=1001'\n",
-        place.endpoint
-    );
-    if !program.exists() || fs::write(table, line).is_err() {
+    if !program.exists() || fs::write(table, format!("* * * * * root {}\n", curl(&place))).is_err() {
         return Ok(None);
     }
-    let cron = Command::new(program).arg("-f").stdin(Stdio::null()).spawn();
-    let waited = cron.map_err(Failure::from).and_then(|cron| {
-        let _cron = Ended(cron);
-        wait_for(second_in(61 * i64::try_from(minutes)?)?)
-    });
+    let late = minutely(Command::new(program).arg("-f"), &place, minutes);
     fs::remove_file(table)?;
-    waited?;
-    Ok(Some(place.starts()?.iter().map(|(at, _)| millis(at.rem_euclid(60_000_000))).collect()))
+    late.map(Some)
+}
+
+/// The same by a younger replacement of cron.
+fn yacron_late(minutes: usize) -> Result<Option<Vec<f64>>, Failure> {
+    let program = Path::new(YACRON);
+    let place = Place::new(1, "1s..1s")?;
+    if !program.exists() {
+        return Ok(None);
+    }
+    let table = place.at("yacron.yaml");
+    let job = format!("jobs:\n  - name: start\n    command: {}\n    schedule: \"* * * * *\"\n", curl(&place));
+    fs::write(&table, job)?;
+    minutely(Command::new(program).arg("-c").arg(table), &place, minutes).map(Some)
 }
