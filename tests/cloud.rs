@@ -204,7 +204,7 @@ async fn a_mutating_request_is_sent_once_whatever_comes_of_it() {
         let shown = match &answer {
             Answer::Accepted { .. } => "accepted".to_owned(),
             Answer::Refused(refusal) => format!("refused {} {:?}", refusal.status, refusal.layer),
-            Answer::NotSent(_) | Answer::Withheld(_) => "not sent".to_owned(),
+            Answer::NotSent(_) | Answer::Withheld => "not sent".to_owned(),
             Answer::Unanswered(_) => "unanswered".to_owned(),
         };
         assert_eq!(shown, want, "{what}");

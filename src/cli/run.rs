@@ -264,8 +264,10 @@ async fn beginning(
         Some(sources) => read(path, Some(sources)),
         None => Err(problem),
     });
-    let old = stored.zip(sources).and_then(|(stored, sources)| {
-        Settings::read_with(&stored.config.text, &sources).ok().map(|loaded| loaded.settings)
+    let old = stored.zip(sources).and_then(|(stored, sources)| match &read {
+        // Nothing has changed: reading it once more would be a third of a start.
+        Ok(loaded) if config_text(&loaded.settings) == stored.config => Some(loaded.settings.clone()),
+        _ => Settings::read_with(&stored.config.text, &sources).ok().map(|loaded| loaded.settings),
     });
     match (read, old) {
         (Ok(loaded), old) => {

@@ -58,7 +58,7 @@ pub(super) struct AccountState {
     pub(super) troubled: BTreeSet<ServerNo>,
     pub(super) looking: bool,
     pub(super) asks_open: usize,
-    /// Whether it has taken all that was decided at once so far: if not, no more is decided than there are places on the wire.
+    /// Whether all that was decided has left since nothing was open: if not, no more is decided at once than there are places on the wire.
     pub(super) is_quick: bool,
     pub(super) look_after: Timestamp,
     pub(super) look_failures: u32,
@@ -116,7 +116,7 @@ impl AccountState {
     pub(super) fn note_trouble(&mut self, servers: &[ServerNo], answer: &Answer) {
         let of_all = match answer {
             // Nothing was tried.
-            Answer::Withheld(_) => return,
+            Answer::Withheld => return,
             Answer::NotSent(_) | Answer::Unanswered(_) => true,
             Answer::Refused(refusal) => refusal.status == 429 || refusal.status >= 500,
             Answer::Accepted { .. } => false,

@@ -512,6 +512,13 @@ mod tests {
     }
 
     #[test]
+    fn a_tenth_of_a_seconds_requests_may_be_open_and_no_more_than_the_account_takes() {
+        let rates = [1_000, 5_000, 100_000, 1_000_000, 100_000_000];
+        assert_eq!(rates.map(|rate| asks_open_max(rate, ASKS_OPEN_MAX)), [4, 4, 10, 100, 1000]);
+        assert_eq!(rates.map(|rate| asks_open_max(rate, PLACES)), [4, 4, 10, 64, 64]);
+    }
+
+    #[test]
     fn candidates_without_room_are_left_for_later_only_where_room_is_all_that_lacks() {
         let now = at("08:50:00");
         let left = |change: fn(&mut Book)| {

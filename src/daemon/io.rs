@@ -53,9 +53,10 @@ impl Talk {
     ) -> impl Future<Output = ()> {
         let failures = self.line.places.failures();
         async move {
-            let result = match self.place(&while_true, failures).await {
+            let place = self.place(&while_true, failures).await;
+            drop(leaving);
+            let exchange = match place {
                 Ok(place) => {
-                    drop(leaving);
                     let exchange = self.line.cloud.ask(action, &servers, *while_true.end()).await;
                     if tells_of_trouble(&exchange.result) {
                         self.line.places.note_failure();
@@ -63,9 +64,9 @@ impl Talk {
                     drop(place);
                     exchange
                 }
-                Err(reason) => Exchange { result: Answer::Withheld(reason), clock: ClockVerdict::Unheard },
+                Err(result) => Exchange { result, clock: ClockVerdict::Unheard },
             };
-            self.report(Input::Answered { attempt, exchange: result }).await;
+            self.report(Input::Answered { attempt, exchange }).await;
         }
     }
 
@@ -110,13 +111,10 @@ impl Talk {
         &self,
         while_true: &RangeInclusive<Timestamp>,
         failures: usize,
-    ) -> Result<SemaphorePermit<'_>, Reason> {
-        still_true(while_true, self.clock.now())?;
-        let Some(place) = self.line.places.take(failures).await else {
-            let words = "requests before it took too long or failed, so it is decided again";
-            return Err(Reason::new(ReasonKind::Limit, words));
-        };
-        still_true(while_true, self.clock.now())?;
+    ) -> Result<SemaphorePermit<'_>, Answer> {
+        still_true(while_true, self.clock.now()).map_err(Answer::NotSent)?;
+        let place = self.line.places.take(failures).await.ok_or(Answer::Withheld)?;
+        still_true(while_true, self.clock.now()).map_err(Answer::NotSent)?;
         Ok(place)
     }
 
@@ -131,7 +129,7 @@ fn tells_of_trouble(answer: &Answer) -> bool {
     match answer {
         Answer::Accepted { .. } => false,
         Answer::Refused(refusal) => matches!(refusal.status, 401 | 403 | 429 | 500..),
-        Answer::NotSent(_) | Answer::Unanswered(_) | Answer::Withheld(_) => true,
+        Answer::NotSent(_) | Answer::Unanswered(_) | Answer::Withheld => true,
     }
 }
 
@@ -219,12 +217,11 @@ mod tests {
         assert_eq!(waiting(), 1, "the place is the second one's");
         talk.line.places.note_failure();
         drop(second);
-        third.await;
+        assert!(third.as_mut().now_or_never().is_some());
         let Some(Input::Answered { attempt: AttemptId(3), exchange }) = inputs.recv().await else {
             panic!("no answer")
         };
-        let Answer::Withheld(reason) = exchange.result else { panic!("sent") };
-        assert_eq!((reason.kind, waiting()), (ReasonKind::Limit, 0));
+        assert_eq!((exchange.result, waiting()), (Answer::Withheld, 0));
     }
 
     #[test]

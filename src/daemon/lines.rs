@@ -65,6 +65,10 @@ pub(super) enum Line {
     },
 }
 
+/// What became of a request that was withheld.
+pub(super) const WITHHELD: &str =
+    "nothing was sent, since requests before it took long or failed: it is decided again";
+
 /// So many servers that wait or move alike have a line of their own each; more of them share one.
 const ALIKE_MAX: usize = 3;
 
@@ -252,7 +256,12 @@ fn answered(attempt: AttemptId, action: Action, answer: &Answer) {
             "attempt {attempt}: the cloud refused the {action}: {}",
             refusal.words()
         ),
-        Answer::NotSent(reason) | Answer::Withheld(reason) => tracing::warn!(
+        Answer::Withheld => tracing::info!(
+            attempt.id = attempt.0,
+            attempt.result = "not-sent",
+            "attempt {attempt}: {WITHHELD}"
+        ),
+        Answer::NotSent(reason) => tracing::warn!(
             attempt.id = attempt.0,
             attempt.result = "not-sent",
             "attempt {attempt}: nothing was sent: {}",

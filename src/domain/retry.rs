@@ -66,8 +66,8 @@ pub enum Answer {
     Refused(Refusal),
     /// Nothing was written to the wire: no address, no connection, no TLS, no keys.
     NotSent(Reason),
-    /// This program kept it back after it was decided, for a reason that says nothing about the cloud.
-    Withheld(Reason),
+    /// It was not sent: others of the account were on the wire for long, or one of them failed. It is decided again.
+    Withheld,
     /// Something was written and no whole answer came back.
     Unanswered(Reason),
 }
@@ -129,6 +129,8 @@ pub enum Aftermath {
     },
     /// Surely not done, and repeating cannot mend it.
     Hopeless(Reason),
+    /// Nothing was tried: it is as if nothing had been decided.
+    Undecided,
 }
 
 /// The longest first wait of a back-off.
@@ -165,9 +167,10 @@ pub fn aftermath(answer: &Answer, server: &ServerNo, servers: &[ServerNo]) -> Af
         Answer::NotSent(reason) if reason.kind == ReasonKind::Credentials => {
             Aftermath::NotDone { reason: reason.clone(), wait: Wait::Fixed(KEYS_WAIT), batch_max: batch }
         }
-        Answer::NotSent(reason) | Answer::Withheld(reason) => {
+        Answer::NotSent(reason) => {
             Aftermath::NotDone { reason: reason.clone(), wait: Wait::Backoff, batch_max: batch }
         }
+        Answer::Withheld => Aftermath::Undecided,
         Answer::Unanswered(reason) => Aftermath::MaybeDone {
             reason: reason.clone(),
             heard: Heard::Nothing,
@@ -314,6 +317,7 @@ mod tests {
                 format!("look ({}), then fail", reason.kind.word())
             }
             Aftermath::Hopeless(reason) => format!("hopeless ({})", reason.kind.word()),
+            Aftermath::Undecided => "undecided".into(),
         }
     }
 
@@ -418,6 +422,7 @@ mod tests {
 
         assert_eq!(verdict(&refused_keys, 1), "not done (credentials), wait 30s, batch 1");
         assert_eq!(verdict(&no_connection, 1), "not done (unreachable), back off, batch 1");
+        assert_eq!(verdict(&Answer::Withheld, 1), "undecided");
         assert_eq!(verdict(&lost, 1), "look (no-answer), then back off, batch 1");
         assert!(matches!(
             aftermath(&lost, &no("1001"), &[no("1001")]),

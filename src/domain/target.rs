@@ -186,6 +186,12 @@ impl Progress {
         }
     }
 
+    /// What was asked was not sent: neither a try nor a trouble, so that nothing that ends it later is blamed on this.
+    fn undecided(self, now: Timestamp) -> Self {
+        let state = State::Waiting { until: now, why: self.trouble.clone() };
+        Self { state, askable: None, ..self }
+    }
+
     /// A target that ends where it begins.
     #[must_use]
     pub fn ended(outcome: Outcome, at: Timestamp) -> Self {

@@ -113,7 +113,7 @@ async fn an_occurrence_that_comes_again_by_another_jitter_is_not_done_twice() {
 fn rush() -> World {
     let servers: Vec<String> = (1001..1401).map(|no| format!("\"{no}\"")).collect();
     let text = format!(
-        "timezone = \"UTC\"\n[limits]\nrequests_per_hour = 10000\nservers_per_run = 1000\n\
+        "timezone = \"UTC\"\n[limits]\nrequests_per_hour = 500\nservers_per_run = 1000\n\
          [accounts.main]\nregion = \"KR\"\nrate = 10000\nbatch = 1\n[groups.all]\nservers = [{}]\n\
          [rules.up]\ncron = \"0 9 * * *\"\nstart = [\"all\"]\n",
         servers.join(", ")

@@ -10,7 +10,7 @@ use super::{Cause, Engine, Phase, Reload, config_text};
 use crate::daemon::account::Proof;
 use crate::daemon::claims;
 use crate::daemon::draft::Draft;
-use crate::daemon::lines::Line;
+use crate::daemon::lines::{Line, WITHHELD};
 use crate::daemon::reload::switch;
 use crate::daemon::{overrides, view};
 use crate::domain::breaker::Breaker;
@@ -111,7 +111,7 @@ impl Engine {
             // What was taken, or may have been, shows a little later: sights until then say nothing to those that wait.
             let settles = match &aftermath {
                 Aftermath::Accepted | Aftermath::MaybeDone { .. } => SETTLE_AFTER_ANSWER,
-                Aftermath::NotDone { .. } | Aftermath::Hopeless(_) => Duration::ZERO,
+                Aftermath::NotDone { .. } | Aftermath::Hopeless(_) | Aftermath::Undecided => Duration::ZERO,
             };
             let settled = draft.now.saturating_add(settles).unwrap_or(Timestamp::MAX);
             self.book.touched.insert(server.clone(), settled);
@@ -158,6 +158,7 @@ impl Engine {
             return;
         };
         state.asks_open = state.asks_open.saturating_sub(1);
+        state.is_quick |= state.asks_open == 0;
         let down = match answer {
             Answer::Accepted { .. } => {
                 state.breaker = Breaker::Closed;
@@ -177,8 +178,10 @@ impl Engine {
                 Reason::new(ReasonKind::Api, refusal.words())
             }
             Answer::Refused(_) => return,
-            Answer::Withheld(reason) => {
-                state.is_quick &= reason.kind != ReasonKind::Limit;
+            Answer::Withheld => {
+                state.is_quick = false;
+                // What was not sent leaves the hour as it was.
+                self.book.recent_asks.pop_back();
                 return;
             }
             Answer::NotSent(reason) if reason.kind == ReasonKind::Store => return,
@@ -314,7 +317,8 @@ fn result_of(attempt: AttemptId, answer: &Answer) -> AttemptResult {
             request_id: refusal.request_id.clone(),
             ..plain("refused", Some(refusal.text.clone()))
         },
-        Answer::NotSent(reason) | Answer::Withheld(reason) => plain("not-sent", Some(reason.text.clone())),
+        Answer::NotSent(reason) => plain("not-sent", Some(reason.text.clone())),
+        Answer::Withheld => plain("not-sent", Some(WITHHELD.to_owned())),
         Answer::Unanswered(reason) => plain("unanswered", Some(reason.text.clone())),
     }
 }

@@ -372,6 +372,7 @@ fn answered_while_asking(
                 ..progress
             }
         }
+        Aftermath::Undecided => progress.undecided(now),
         Aftermath::Hopeless(reason) => {
             let outcome = match progress.mark.clone() {
                 Some(mark) => by_mark(&progress, mark),

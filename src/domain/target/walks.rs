@@ -120,6 +120,17 @@ fn accepted_is_not_started() {
 }
 
 #[test]
+fn what_was_withheld_is_as_if_it_had_not_been_decided() {
+    let asked = Walk::of(Action::Start).sees(0, "NSTOP", "NULL").asked(0, 1);
+    let walk = asked.answered(1, 1, &Aftermath::Undecided);
+
+    assert_eq!((walk.progress.tries, walk.progress.batch_max, &walk.progress.trouble), (0, None, &None));
+    assert_eq!(walk.progress.asked, Asked::No);
+    let walk = walk.sees(2, "NSTOP", "NULL").asked(2, 2).answered(3, 2, &Aftermath::Accepted);
+    assert_eq!(walk.sees(13, "RUN", "NULL").outcome(), "started");
+}
+
+#[test]
 fn a_server_that_runs_already_is_not_asked() {
     assert_eq!(Walk::of(Action::Start).sees(0, "RUN", "NULL").outcome(), "already");
     assert_eq!(Walk::of(Action::Stop).sees(0, "NSTOP", "NULL").outcome(), "already");
@@ -371,6 +382,7 @@ fn aftermaths() -> Vec<Aftermath> {
         server_error(Then::Fail),
         server_error(retry),
         Aftermath::Hopeless(Reason::new(ReasonKind::Refused, "HTTP 403")),
+        Aftermath::Undecided,
     ]
 }
 
@@ -379,8 +391,8 @@ fn any_event() -> impl Strategy<Value = (u64, Any)> {
         Just(Any::Time),
         Just(Any::Ask),
         Just(Any::Ask),
-        (0..7_usize).prop_map(Any::Answer),
-        (0..7_usize).prop_map(Any::Answer),
+        (0..8_usize).prop_map(Any::Answer),
+        (0..8_usize).prop_map(Any::Answer),
         (0..CONDITIONS.len()).prop_map(Any::See),
         (0..CONDITIONS.len()).prop_map(Any::See),
         Just(Any::Lack),
