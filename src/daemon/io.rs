@@ -175,15 +175,6 @@ mod tests {
     use crate::daemon::places::Places;
     use crate::daemon::scene;
     use crate::domain::retry::{Layer, Refusal};
-    use crate::ports::clock::Reading;
-
-    struct Stopped(Timestamp);
-
-    impl Clock for Stopped {
-        fn read(&self) -> Reading {
-            Reading { wall: self.0, boot: Duration::ZERO, awake: Duration::ZERO }
-        }
-    }
 
     #[test]
     fn what_was_decided_is_acted_on_neither_late_nor_under_a_clock_that_went_back() {
@@ -198,7 +189,7 @@ mod tests {
         let decided = scene::at("08:50:00");
         let (reports, mut inputs) = mpsc::channel(8);
         let line = AccountLine { places: Arc::new(Places::new(1)), ..scene::line() };
-        let clock = Arc::new(Stopped(decided));
+        let clock = Arc::new(scene::Stopped(decided));
         let talk = Talk { account: scene::account("main"), generation: 0, line, clock, reports };
         let (leaving, _left) = mpsc::channel(1);
         let ask = |attempt| {

@@ -60,7 +60,11 @@ pub(super) fn book(more: &str) -> Book {
 
 /// An account's cloud that never answers.
 pub(super) fn line() -> AccountLine {
-    AccountLine::new(Arc::new(Silence), Arc::new(Bucket::new(10, Arc::new(Stopped))), 20)
+    AccountLine::new(
+        Arc::new(Silence),
+        Arc::new(Bucket::new(10, Arc::new(Stopped(Timestamp::UNIX_EPOCH)))),
+        20,
+    )
 }
 
 /// A run by a rule, due at a moment, with a window of a quarter of an hour.
@@ -119,11 +123,11 @@ pub(super) fn reason(kind: ReasonKind) -> Reason {
 }
 
 /// A clock that stands still.
-struct Stopped;
+pub(super) struct Stopped(pub(super) Timestamp);
 
 impl Clock for Stopped {
     fn read(&self) -> Reading {
-        Reading { wall: Timestamp::UNIX_EPOCH, boot: Duration::ZERO, awake: Duration::ZERO }
+        Reading { wall: self.0, boot: Duration::ZERO, awake: Duration::ZERO }
     }
 }
 

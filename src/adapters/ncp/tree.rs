@@ -26,39 +26,7 @@ pub(super) fn tree(body: &[u8], is_kept: fn(&str) -> bool) -> Option<Value> {
 /// Whether a field below the root is looked at by any reader. The others are skipped while JSON is read: an answer about twenty servers has
 /// six hundred of them. What readers look at must stand here: see [`super::read::text`].
 pub(super) fn is_read(field: &str) -> bool {
-    matches!(
-        field,
-        "errorCode"
-            | "message"
-            | "details"
-            | "requestId"
-            | "returnCode"
-            | "returnMessage"
-            | "responseCode"
-            | "responseMessage"
-            | "totalRows"
-            | "serverInstanceList"
-            | "serverInstanceNo"
-            | "serverName"
-            | "serverInstanceStatus"
-            | "serverInstanceOperation"
-            | "serverInstanceType"
-            | "hypervisorType"
-            | "code"
-            | "vpcNo"
-            | "subnetNo"
-            | "zoneCode"
-            | "serverSpecCode"
-            | "serverProductCode"
-            | "uptime"
-            | "resourceId"
-            | "resourceName"
-    )
-}
-
-/// Whether a field below the root is looked at in the answer to a start or stop: of a server only its number.
-pub(super) fn is_read_of_request(field: &str) -> bool {
-    let is_trait = matches!(
+    let tells_how_a_server_stands = matches!(
         field,
         "serverName"
             | "serverInstanceStatus"
@@ -72,7 +40,28 @@ pub(super) fn is_read_of_request(field: &str) -> bool {
             | "serverProductCode"
             | "uptime"
     );
-    is_read(field) && !is_trait
+    is_read_of_request(field) || tells_how_a_server_stands
+}
+
+/// Whether it is looked at in the answer to a start or stop: of a server only its number.
+pub(super) fn is_read_of_request(field: &str) -> bool {
+    matches!(
+        field,
+        "errorCode"
+            | "message"
+            | "details"
+            | "requestId"
+            | "returnCode"
+            | "returnMessage"
+            | "responseCode"
+            | "responseMessage"
+            | "totalRows"
+            | "serverInstanceList"
+            | "serverInstanceNo"
+            | "code"
+            | "resourceId"
+            | "resourceName"
+    )
 }
 
 /// A value that is being read from JSON: the root, of which all fields are kept, or one below it.
